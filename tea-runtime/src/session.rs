@@ -94,7 +94,10 @@ impl<Msg: Send + 'static, Client: Send + 'static> Db<Msg, Client> {
     }
 
     /// The same work with its message wrapped: what [`Cmd::lift`](crate::Cmd::lift) does to a child's effects.
-    pub fn map<Outer: Send + 'static>(self, wrap: fn(Msg) -> Outer) -> Db<Outer, Client> {
+    pub fn map<Outer: Send + 'static>(
+        self,
+        wrap: impl FnOnce(Msg) -> Outer + Send + 'static,
+    ) -> Db<Outer, Client> {
         Db { job: Box::new(Wrapped { inner: self.job, wrap }) }
     }
 }
@@ -160,16 +163,23 @@ where
     }
 }
 
-struct Wrapped<Msg, Outer, Client> {
+struct Wrapped<Msg, Client, Wrap> {
     inner: Box<dyn Job<Msg, Client>>,
-    wrap: fn(Msg) -> Outer,
+    wrap: Wrap,
 }
 
-impl<Msg: Send + 'static, Outer: Send + 'static, Client: Send + 'static> Job<Outer, Client>
-    for Wrapped<Msg, Outer, Client>
+impl<Msg, Outer, Client, Wrap> Job<Outer, Client> for Wrapped<Msg, Client, Wrap>
+where
+    Msg: Send + 'static,
+    Outer: Send + 'static,
+    Client: Send + 'static,
+    Wrap: FnOnce(Msg) -> Outer + Send + 'static,
 {
     fn run<'c>(self: Box<Self>, client: &'c mut Client) -> BoxFutureOn<'c, Outer> {
-        Box::pin(async move { (self.wrap)(self.inner.run(client).await) })
+        Box::pin(async move {
+            let Self { inner, wrap } = *self;
+            wrap(inner.run(client).await)
+        })
     }
 
     fn fail(self: Box<Self>, error: SessionError) -> Outer {

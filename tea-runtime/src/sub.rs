@@ -72,6 +72,23 @@ pub enum SubEvent<Key> {
     },
 }
 
+impl<Key: Copy> SubEvent<Key> {
+    /// The subscription that the event is about.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Ready { key, .. } | Self::Failed { key, .. } => *key,
+        }
+    }
+
+    /// The same event under the name `key`.
+    pub(crate) fn renamed<Other>(self, key: Other) -> SubEvent<Other> {
+        match self {
+            Self::Ready { local, .. } => SubEvent::Ready { key, local },
+            Self::Failed { fault, failures, .. } => SubEvent::Failed { key, fault, failures },
+        }
+    }
+}
+
 /// Turns what arrives, with the key that it arrived under, into a message. Made from a plain `fn`, so it captures
 /// nothing and cannot go stale; lifting composes two of them.
 pub(crate) enum Tagger<Key, In, Msg> {
@@ -100,9 +117,28 @@ impl<Key: Copy + Send + Sync + 'static, In: 'static, Msg: 'static> Tagger<Key, I
     pub(crate) fn lift<OuterKey, Outer: 'static>(
         self,
         key: Key,
-        wrap: fn(Msg) -> Outer,
+        wrap: impl Fn(Msg) -> Outer + Send + Sync + 'static,
     ) -> Tagger<OuterKey, In, Outer> {
         Tagger::Lifted(Arc::new(move |input| wrap(self.call(key, input))))
+    }
+}
+
+/// Tags what became of the subscriptions. A lifted child hears only of its own, under its own keys; for the others
+/// there is no message.
+pub(crate) enum EventsTagger<Key, Msg> {
+    Plain(fn(Key, SubEvent<Key>) -> Msg),
+    Lifted(LiftedEvents<Key, Msg>),
+}
+
+pub(crate) type LiftedEvents<Key, Msg> = Arc<dyn Fn(SubEvent<Key>) -> Option<Msg> + Send + Sync>;
+
+impl<Key, Msg> EventsTagger<Key, Msg> {
+    /// `key` is the key of the subscription to the events, not the one that the event is about.
+    pub(crate) fn call(&self, key: Key, event: SubEvent<Key>) -> Option<Msg> {
+        match self {
+            Self::Plain(tag) => Some(tag(key, event)),
+            Self::Lifted(tag) => tag(event),
+        }
     }
 }
 
@@ -112,7 +148,7 @@ pub(crate) enum Source<P: Program> {
     Listen { port: TcpPort, tag: Tagger<P::Key, Incoming, P::Msg> },
     Every { period: Duration, tag: Tagger<P::Key, Time, P::Msg> },
     Signal { tag: Tagger<P::Key, Signal, P::Msg> },
-    Events { tag: Tagger<P::Key, SubEvent<P::Key>, P::Msg> },
+    Events { tag: EventsTagger<P::Key, P::Msg> },
 }
 
 /// The subscriptions that the model wants, by key. Two with one key are a mistake in the program and panic.
@@ -150,10 +186,10 @@ impl<P: Program> Sub<P> {
 
     /// What becomes of the other subscriptions: bound addresses and failures.
     pub fn events(&mut self, key: P::Key, tag: fn(P::Key, SubEvent<P::Key>) -> P::Msg) {
-        self.put(key, Source::Events { tag: Tagger::Plain(tag) });
+        self.put(key, Source::Events { tag: EventsTagger::Plain(tag) });
     }
 
-    fn put(&mut self, key: P::Key, source: Source<P>) {
+    pub(crate) fn put(&mut self, key: P::Key, source: Source<P>) {
         let taken = self.wanted.insert(key, source).is_some();
         assert!(!taken, "two subscriptions share the key {key:?}");
     }
