@@ -228,6 +228,21 @@ impl<P: Program> Cmd<P> {
         self.arena.clear();
     }
 
+    /// Whether `resubscribe` is among the operations from `first` on.
+    pub(crate) fn asks_for_resubscribe(&self, first: usize) -> bool {
+        self.ops.iter().skip(first).any(|op| matches!(op, Op::Resubscribe))
+    }
+
+    /// Gives back what one unusually large turn needed.
+    pub(crate) fn shrink(&mut self) {
+        if self.arena.capacity() > ARENA_KEEP_BYTES_MAX {
+            self.arena.shrink_to(ARENA_KEEP_BYTES_MAX);
+        }
+        if self.ops.capacity() > OPS_KEEP_MAX {
+            self.ops.shrink_to(OPS_KEEP_MAX);
+        }
+    }
+
     fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Range<u32> {
         let start = self.arena.len() as u32;
         write(&mut self.arena);
@@ -274,3 +289,10 @@ impl<P: Program> fmt::Debug for Op<P> {
         }
     }
 }
+
+/// Bytes of the arena that stay for the next turn. 4 MiB: a turn that answers 8,000 datagrams, as many as 32 busy ports
+/// bring, with 500 bytes each.
+const ARENA_KEEP_BYTES_MAX: usize = 4 << 20;
+
+/// Operations for which the memory stays: two for each of these datagrams.
+const OPS_KEEP_MAX: usize = 1 << 14;

@@ -1,6 +1,8 @@
 //! Datagrams arrive in batches; each is a counted handle into its batch.
 
-use std::{fmt, net::SocketAddr, ops::Range, sync::Arc};
+use std::{fmt, io, net::SocketAddr, ops::Range, sync::Arc};
+
+use crate::Time;
 
 /// One received datagram: a counted handle into its batch, no copy.
 ///
@@ -14,9 +16,13 @@ pub struct Datagram {
 impl Datagram {
     /// A batch of one, for tests and for the simulator.
     pub fn single(from: SocketAddr, payload: &[u8]) -> Self {
-        let mut batch = Batch { bytes: Vec::with_capacity(payload.len()), slots: Vec::with_capacity(1) };
+        let mut batch = Batch::default();
         batch.push(from, payload);
         Self { batch: Arc::new(batch), slot: 0 }
+    }
+
+    pub(crate) fn of(batch: &Arc<Batch>, slot: usize) -> Self {
+        Self { batch: Arc::clone(batch), slot: slot as u16 }
     }
 
     /// The bytes that arrived.
@@ -42,19 +48,68 @@ impl fmt::Debug for Datagram {
 /// What one wake-up of a reader brought: packed bytes, and where in them each datagram lies.
 #[derive(Default)]
 pub(crate) struct Batch {
+    /// Filled up to `used`; what lies behind is space that was initialised once.
     bytes: Vec<u8>,
+    used: usize,
     slots: Vec<(Range<u32>, SocketAddr)>,
+    /// When it was filled.
+    pub(crate) received: Time,
 }
 
 impl Batch {
+    /// Datagrams in a batch at most: what one wake-up of a reader hands over. 64 spread the cost of handing over to
+    /// some nanoseconds each.
+    pub(crate) const DATAGRAMS_MAX: usize = 64;
+
+    /// An empty batch with space for as many bytes.
+    pub(crate) fn with_space(bytes: usize) -> Self {
+        Self {
+            bytes: vec![0; bytes],
+            used: 0,
+            slots: Vec::with_capacity(Self::DATAGRAMS_MAX),
+            received: Time::ZERO,
+        }
+    }
+
     pub(crate) fn push(&mut self, from: SocketAddr, payload: &[u8]) {
-        let start = self.bytes.len() as u32;
-        self.bytes.extend_from_slice(payload);
-        self.slots.push((start..self.bytes.len() as u32, from));
+        let end = self.used + payload.len();
+        if end > self.bytes.len() {
+            self.bytes.resize(end, 0);
+        }
+        self.bytes[self.used..end].copy_from_slice(payload);
+        self.slots.push((self.used as u32..end as u32, from));
+        self.used = end;
+    }
+
+    /// Lets `receive` write one datagram of at most `bytes_max` bytes straight into the batch.
+    pub(crate) fn receive(
+        &mut self,
+        bytes_max: usize,
+        receive: impl FnOnce(&mut [u8]) -> io::Result<(usize, SocketAddr)>,
+    ) -> io::Result<()> {
+        let (len, from) = receive(&mut self.bytes[self.used..self.used + bytes_max])?;
+        self.slots.push((self.used as u32..(self.used + len) as u32, from));
+        self.used += len;
+        Ok(())
+    }
+
+    /// Whether one more datagram of `bytes_max` bytes fits.
+    pub(crate) fn has_space(&self, bytes_max: usize) -> bool {
+        self.slots.len() < Self::DATAGRAMS_MAX && self.used + bytes_max <= self.bytes.len()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.used = 0;
+        self.slots.clear();
     }
 
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Bytes in all datagrams together.
+    pub(crate) fn bytes_used(&self) -> usize {
+        self.used
     }
 
     fn get(&self, slot: u16) -> Option<(SocketAddr, &[u8])> {

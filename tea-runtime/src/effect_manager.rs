@@ -1,6 +1,8 @@
 //! Effect managers interpret a program's own effects for the real world.
 
-use crate::{BoxFuture, Program};
+use tokio::sync::mpsc::OwnedPermit;
+
+use crate::{BoxFuture, Program, bell::Bell};
 
 /// Interprets `P::Effect`: a database pool, a resolver, a screen. One per runtime, given at start.
 pub trait Manager<P: Program>: 'static {
@@ -26,12 +28,28 @@ impl<P: Program<Effect = crate::Never>> Manager<P> for NoManager {
 /// Where the answer to one effect goes. Its slot was reserved when the effect was accepted, so sending neither
 /// waits nor fails; dropping it without an answer frees the slot.
 pub struct Reply<Msg> {
-    pub(crate) slot: tokio::sync::mpsc::OwnedPermit<Msg>,
+    /// Taken when the answer is sent.
+    slot: Option<OwnedPermit<Msg>>,
+    bell: Bell,
 }
 
 impl<Msg> Reply<Msg> {
+    pub(crate) fn new(slot: OwnedPermit<Msg>, bell: Bell) -> Self {
+        Self { slot: Some(slot), bell }
+    }
+
     /// Delivers the answer to the program.
-    pub fn send(self, msg: Msg) {
-        self.slot.send(msg);
+    pub fn send(mut self, msg: Msg) {
+        if let Some(slot) = self.slot.take() {
+            slot.send(msg);
+        }
+    }
+}
+
+impl<Msg> Drop for Reply<Msg> {
+    /// Rings in either case: a program that is stopping waits for the free slot too.
+    fn drop(&mut self) {
+        self.slot = None;
+        self.bell.ring();
     }
 }

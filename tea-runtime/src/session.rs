@@ -2,7 +2,7 @@
 
 use std::{any::Any, fmt, future::Future};
 
-use crate::{Effect, Fault};
+use crate::{Effect, Fault, task_table::catch_panic};
 
 /// One unit of work on a connection. Plain data, so that a test can look at it and a fake can answer it.
 pub trait Session: fmt::Debug + Send + 'static {
@@ -39,6 +39,9 @@ pub enum SessionError {
         /// The database's own words.
         message: String,
     },
+    /// The session itself panicked; its transaction was rolled back.
+    #[error("the database session panicked: {0}")]
+    Panicked(String),
     /// The answer was not what the program expects.
     #[error("unexpected database answer: {0}")]
     Unexpected(String),
@@ -139,7 +142,8 @@ where
     fn run<'c>(self: Box<Self>, client: &'c mut S::Client) -> BoxFutureOn<'c, Msg> {
         Box::pin(async move {
             let Self { session, tag } = *self;
-            tag(session.run(client).await)
+            let result = catch_panic(session.run(client)).await;
+            tag(result.unwrap_or_else(|said| Err(SessionError::Panicked(said))))
         })
     }
 
