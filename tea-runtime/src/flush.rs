@@ -1,21 +1,21 @@
-//! Does what the program asked for in a turn.
+//! Does what the program asked for.
 
 use crate::{
     Effect, Fault, Manager, Op, Program, Reply,
     shard::{Control, Shard, Stage, Timed, TimerKey},
 };
 
-/// What only the end of the turn can do.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Asked {
-    pub(crate) resubscribe: bool,
-    pub(crate) quit: bool,
-}
-
 impl<P: Program, M: Manager<P>> Shard<P, M> {
-    /// Does the operations in the order in which they were asked for. What is refused becomes a message in the next turn.
-    pub(crate) fn flush(&mut self) -> Asked {
-        let mut asked = Asked::default();
+    /// Hands one message to the program and does at once what it asks for, because what waits behind it may be what it
+    /// cancels: a timer that is due too, an event of a stream that it closes.
+    pub(crate) fn update_and_flush(&mut self, msg: P::Msg) {
+        self.machine.update(msg, &self.subs);
+        self.flush();
+    }
+
+    /// Does the operations in the order in which they were asked for. What is refused becomes a message in the next turn;
+    /// what only the end of the turn can do is noted.
+    pub(crate) fn flush(&mut self) {
         let mut ops = std::mem::take(&mut self.machine.cmd.ops);
         for op in ops.drain(..) {
             match op {
@@ -69,13 +69,12 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
                 // A shard that is not this one does not exist: programs run on one.
                 Op::Shard { to, msg } if to == self.id => self.put_control(Control::Message(msg)),
                 Op::Shard { .. } => self.machine.counters.shard_messages_dropped += 1,
-                Op::Resubscribe => asked.resubscribe = true,
-                Op::Quit => asked.quit = true,
+                Op::Resubscribe => self.machine.asked.resubscribe = true,
+                Op::Quit => self.machine.asked.quit = true,
             }
         }
         self.machine.cmd.ops = ops;
         self.machine.flushed();
-        asked
     }
 
     fn perform(&mut self, effect: P::Effect) {

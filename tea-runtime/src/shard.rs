@@ -64,8 +64,16 @@ pub(crate) struct Machine<P: Program> {
     until_sample: u32,
     sample_every: Option<u32>,
     check_subscriptions: bool,
-    /// Operations that were looked at for `resubscribe`, and whether one was found.
-    checked: (usize, bool),
+    pub(crate) asked: Asked,
+    /// Operations that were looked at for `resubscribe` already.
+    checked: usize,
+}
+
+/// What the program asked for in this turn that only its end can do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) resubscribe: bool,
+    pub(crate) quit: bool,
 }
 
 /// Whether there is a network around the shard.
@@ -127,7 +135,8 @@ impl<P: Program, M> Shard<P, M> {
             until_sample: 0,
             sample_every: observed.then_some(config.update_sample_every),
             check_subscriptions: config.check_subscriptions,
-            checked: (0, false),
+            asked: Asked::default(),
+            checked: 0,
         };
         let mut shard = Self {
             id,
@@ -332,10 +341,9 @@ impl<P: Program> Machine<P> {
 
     /// Finds the program that changes what it wants to listen to and forgets to say so, at the message that did it.
     fn check_subscriptions(&mut self, subs: &Sub<P>) {
-        let (seen, asked) = &mut self.checked;
-        *asked |= self.cmd.asks_for_resubscribe(*seen);
-        *seen = self.cmd.ops().len();
-        if !*asked {
+        self.asked.resubscribe |= self.cmd.asks_for_resubscribe(self.checked);
+        self.checked = self.cmd.ops().len();
+        if !self.asked.resubscribe {
             let changes = subs.changes_to(&self.wanted());
             assert!(
                 changes.is_empty(),
@@ -346,11 +354,11 @@ impl<P: Program> Machine<P> {
         }
     }
 
-    /// The operations of this turn are done with.
+    /// The operations so far are done with.
     pub(crate) fn flushed(&mut self) {
         self.cmd.clear();
         self.cmd.shrink();
-        self.checked = (0, false);
+        self.checked = 0;
     }
 }
 

@@ -8,13 +8,14 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::{
     net::{TcpSocket, TcpStream},
     sync::{mpsc, watch},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -41,7 +42,7 @@ pub(crate) struct Shared {
     /// Received into, then copied out in the right size: a chunk that waits costs what it holds, and a stream that is
     /// silent has no buffer.
     pub(crate) scratch: Arc<Mutex<Vec<u8>>>,
-    /// Turns true when the program stops: then nobody waits for the other side's farewell.
+    /// Turns true when the program stops: then nobody waits long for the other side's farewell.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
@@ -243,10 +244,14 @@ impl StreamTask {
             }
         };
         let mut stopping = self.shared.stopping.clone();
+        let hurry = async {
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+            sleep(FAREWELL_MAX).await;
+        };
         tokio::select! {
             // Who does not answer the FIN in this time is left to the kernel.
             _ = timeout(self.limits.write_timeout, drained) => {}
-            _ = stopping.wait_for(|stopping| *stopping) => {}
+            () = hurry => {}
         }
     }
 }
@@ -338,3 +343,6 @@ impl Drop for Live {
         self.bell.ring();
     }
 }
+
+/// How long a program that stops waits for the other side to end the stream too. 1 s: several round trips around the world.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);

@@ -1,4 +1,7 @@
-//! One bounded turn: everything that waits gets its share, then everything that was asked for is done.
+//! One bounded turn: everything that waits gets its share, then what was asked for is done.
+//!
+//! Datagrams are many and nothing that they ask for can concern the next of them, so what they ask for is done together at
+//! the end of the turn; what the rarer messages ask for is done after each.
 
 use std::time::Duration;
 
@@ -31,6 +34,7 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
         self.machine.cx.now = now;
         self.machine.cx.load = self.load();
         self.machine.handled = 0;
+        let sent = self.machine.counters.datagrams_sent;
         let mut turn = Turn { now, ..Turn::default() };
 
         self.serve_control(&mut turn);
@@ -39,9 +43,9 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
         self.serve_incoming(&mut turn);
         self.serve_datagrams(&mut turn);
 
-        let sent = self.machine.counters.datagrams_sent;
-        let asked = self.flush();
+        self.flush();
         turn.handled[Lane::Sends as usize] = (self.machine.counters.datagrams_sent - sent) as u32;
+        let asked = std::mem::take(&mut self.machine.asked);
         if asked.resubscribe && self.stage == Stage::Running {
             self.resubscribe();
         }
@@ -73,15 +77,18 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
                 Control::TaskRefused(refused) => self.tasks.tag((refused.id, Err(refused.fault))),
             };
             if let Some(msg) = msg {
-                self.machine.update(msg, &self.subs);
+                self.update_and_flush(msg);
             }
         }
-        if self.stage == Stage::Running {
-            for (key, signals) in &mut self.signals {
-                let Some(Source::Signal { tag }) = self.subs.wanted.get(key) else { continue };
-                while let Ok(signal) = signals.arrivals.try_recv() {
-                    self.machine.update(tag.call(*key, signal), &self.subs);
-                }
+        for index in 0..self.signals.len() {
+            let (key, signals) = &mut self.signals[index];
+            let Ok(signal) = signals.arrivals.try_recv() else { continue };
+            turn.more |= !signals.arrivals.is_empty();
+            if self.stage == Stage::Running
+                && let Some(Source::Signal { tag }) = self.subs.wanted.get(key)
+            {
+                let msg = tag.call(*key, signal);
+                self.update_and_flush(msg);
             }
         }
         turn.handled[Lane::Control as usize] = self.machine.handled - before;
@@ -97,12 +104,13 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
                     let (next, skipped) = next_tick(at, *period, turn.now);
                     self.machine.counters.ticks_skipped += skipped;
                     self.wheel.insert(TimerKey::Interval(key), next, Timed::Tick);
-                    self.machine.update(tag.call(key, turn.now), &self.subs);
+                    let msg = tag.call(key, turn.now);
+                    self.update_and_flush(msg);
                 }
                 (TimerKey::Retry(key), _) => self.start_source(key),
                 (TimerKey::Timer(_), Timed::Deliver(msg)) => {
                     self.machine.counters.timers_fired += 1;
-                    self.machine.update(msg, &self.subs);
+                    self.update_and_flush(msg);
                 }
                 (TimerKey::Timer(_), Timed::Tick | Timed::Retry) => {}
             }
@@ -121,7 +129,7 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
         let before = self.machine.handled;
         for _ in 0..bound {
             let Ok(msg) = self.answers.try_recv() else { break };
-            self.machine.update(msg, &self.subs);
+            self.update_and_flush(msg);
         }
         turn.handled[Lane::Effects as usize] = self.machine.handled - before;
 
@@ -129,7 +137,7 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
         for _ in 0..bound {
             let Ok(finished) = self.tasks.finished.try_recv() else { break };
             if let Some(msg) = self.tasks.tag(finished) {
-                self.machine.update(msg, &self.subs);
+                self.update_and_flush(msg);
             }
         }
         turn.handled[Lane::Tasks as usize] = self.machine.handled - before;
@@ -138,7 +146,7 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
         for _ in 0..bound {
             let Ok(arrival) = self.streams.arrivals.try_recv() else { break };
             match self.streams.tag(arrival) {
-                Some(msg) => self.machine.update(msg, &self.subs),
+                Some(msg) => self.update_and_flush(msg),
                 None => self.machine.counters.stream_events_stale += 1,
             }
         }
@@ -150,13 +158,16 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
     /// Connections that wait to be taken.
     fn serve_incoming(&mut self, turn: &mut Turn) {
         let before = self.machine.handled;
-        for (key, listener) in &mut self.listeners {
-            let Some(Source::Listen { tag, .. }) = self.subs.wanted.get(key) else { continue };
+        for index in 0..self.listeners.len() {
             for _ in 0..self.config.messages_per_turn {
+                let (key, listener) = &mut self.listeners[index];
                 let Ok(incoming) = listener.incoming.try_recv() else { break };
-                self.machine.update(tag.call(*key, incoming), &self.subs);
+                if let Some(Source::Listen { tag, .. }) = self.subs.wanted.get(key) {
+                    let msg = tag.call(*key, incoming);
+                    self.update_and_flush(msg);
+                }
             }
-            turn.more |= !listener.incoming.is_empty();
+            turn.more |= !self.listeners[index].1.incoming.is_empty();
         }
         turn.handled[Lane::Incoming as usize] = self.machine.handled - before;
     }
