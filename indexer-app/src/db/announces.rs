@@ -1,0 +1,145 @@
+//! The score of a torrent: it grows with every observed announce and halves with time.
+//!
+//! The score is kept as a value and the time at which it was that value; nothing has to be rewritten for it to
+//! decay. Searches sort by its log2 bucket in the row of the torrent, which is rewritten only when the bucket
+//! changes: at once when it rises, in the background ([`DecayPopularity`]) when it falls.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use deadpool_postgres::Client;
+use krpc::InfoHash;
+use tea_runtime::{Session, SessionError};
+
+use super::statement;
+
+/// Time in which a score halves: a torrent announced once a day is then worth about ten announces.
+pub const SCORE_HALF_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// One sign of life of a torrent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Announce {
+    /// The torrent, by its key or its alias.
+    pub info_hash: InfoHash,
+    /// How much it is worth: 1 for an announce, less for a question about it.
+    pub weight: f64,
+    /// Seeders and leechers, when a scrape (BEP 33) has just told them.
+    pub swarm: Option<(u32, u32)>,
+}
+
+/// Adds observed announces to the scores of the torrents that are stored.
+pub struct RecordAnnounces {
+    /// The announces since the last time; the same torrent may occur often.
+    pub announces: Vec<Announce>,
+}
+
+/// What became of announces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// Torrents whose score grew.
+    pub torrents: u64,
+    /// Torrents whose popularity rose.
+    pub risen: u64,
+    /// Hashes of no stored torrent.
+    pub unknown: u64,
+}
+
+impl fmt::Debug for RecordAnnounces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecordAnnounces({} announces)", self.announces.len())
+    }
+}
+
+// The rows are locked in the order of their keys, so that two indexers never wait for each other.
+const RECORD: &str = "
+with given as (
+    select coalesce(a.info_hash, g.key) as info_hash, sum(g.weight) as weight, sum(g.times)::int8 as times,
+        max(g.seeders) as seeders, max(g.leechers) as leechers
+    from unnest($1::bytea[], $2::float8[], $3::int8[], $4::int4[], $5::int4[])
+        as g (key, weight, times, seeders, leechers)
+    left join aliases a on a.alias = g.key
+    group by 1
+), held as (
+    select s.info_hash, g.weight, g.times, g.seeders, g.leechers
+    from torrent_stats s join given g using (info_hash)
+    order by s.info_hash for update of s
+), scored as (
+    update torrent_stats s set
+        score = s.score * power(2, -greatest(extract(epoch from now() - s.score_at), 0)::float8 / $6) + h.weight,
+        score_at = now(), last_seen = now(), seen_count = s.seen_count + h.times,
+        seeders = coalesce(h.seeders, s.seeders), leechers = coalesce(h.leechers, s.leechers),
+        scraped_at = case when h.seeders is null then s.scraped_at else now() end
+    from held h where s.info_hash = h.info_hash
+    returning s.info_hash, s.score
+), bucketed as (
+    select info_hash, floor(ln(1 + score) / ln(2))::int2 as bucket from scored
+), risen as (
+    update torrents t set popularity = b.bucket from bucketed b
+    where t.info_hash = b.info_hash and t.popularity < b.bucket returning 1
+)
+select (select count(*) from scored) as torrents, (select count(*) from risen) as risen,
+    (select count(*) from given) as given";
+
+impl Session for RecordAnnounces {
+    type Client = Client;
+    type Output = Announced;
+
+    async fn run(self, client: &mut Client) -> Result<Announced, SessionError> {
+        let mut sums: BTreeMap<InfoHash, (f64, i64, Option<(u32, u32)>)> = BTreeMap::new();
+        for announce in self.announces {
+            let sum = sums.entry(announce.info_hash).or_default();
+            sum.0 += announce.weight;
+            sum.1 += 1;
+            sum.2 = announce.swarm.or(sum.2);
+        }
+        let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+        let row = statement::row(
+            client,
+            RECORD,
+            &[
+                &sums.keys().map(|hash| hash.as_bytes().as_slice()).collect::<Vec<_>>(),
+                &sums.values().map(|sum| sum.0).collect::<Vec<_>>(),
+                &sums.values().map(|sum| sum.1).collect::<Vec<_>>(),
+                &sums.values().map(|sum| sum.2.map(|(seeders, _)| number(seeders))).collect::<Vec<_>>(),
+                &sums.values().map(|sum| sum.2.map(|(_, leechers)| number(leechers))).collect::<Vec<_>>(),
+                &SCORE_HALF_LIFE.as_secs_f64(),
+            ],
+        )
+        .await?;
+        let torrents = statement::count(&row, "torrents")?;
+        Ok(Announced {
+            torrents,
+            risen: statement::count(&row, "risen")?,
+            unknown: statement::count(&row, "given")?.saturating_sub(torrents),
+        })
+    }
+}
+
+/// Lowers the popularity of torrents whose score has decayed into a lower bucket; a torrent at a time falls one
+/// bucket each half-life. To be run a few times an hour.
+#[derive(Clone, Copy, Debug)]
+pub struct DecayPopularity {
+    /// Torrents lowered at most; 1000 is a fair share.
+    pub limit: u32,
+}
+
+// The order is that of the index on popularity, so torrents of bucket 0, which are most, are never looked at.
+const DECAY: &str = "
+with stale as (
+    select t.info_hash, b.bucket
+    from torrents t join torrent_stats s using (info_hash),
+        lateral (select floor(ln(1 + s.score * power(2, -greatest(extract(epoch from now() - s.score_at), 0)::float8
+            / $2)) / ln(2))::int2 as bucket) b
+    where t.popularity > 0 and b.bucket < t.popularity
+    limit $1
+)
+update torrents t set popularity = s.bucket from stale s where t.info_hash = s.info_hash and t.popularity > s.bucket";
+
+impl Session for DecayPopularity {
+    type Client = Client;
+    /// How many were lowered: as many as the limit means that there are more.
+    type Output = u64;
+
+    async fn run(self, client: &mut Client) -> Result<u64, SessionError> {
+        statement::execute(client, DECAY, &[&i64::from(self.limit), &SCORE_HALF_LIFE.as_secs_f64()]).await
+    }
+}

@@ -1,0 +1,349 @@
+//! The durable queue of info-hashes whose metadata is still to be fetched.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use deadpool_postgres::Client;
+use krpc::InfoHash;
+use tea_runtime::{Session, SessionError};
+
+use super::{Discovery, statement};
+
+/// Highest priority: a user waits.
+const PRIORITY_MAX: i16 = 2;
+
+/// First wait after a failed fetch.
+const BACKOFF_FIRST: Duration = Duration::from_secs(5 * 60);
+
+/// Longest wait after a failed fetch: swarms of old torrents come to life for a day or two.
+const BACKOFF_MAX: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// How long a hash waits after its `tries`-th failed fetch, counted from 1: 5 minutes, four times as long each time, at
+/// most two weeks.
+pub fn backoff(tries: u16) -> Duration {
+    let factor = 4_u32.saturating_pow(u32::from(tries.saturating_sub(1)));
+    BACKOFF_FIRST.saturating_mul(factor).min(BACKOFF_MAX)
+}
+
+/// An info-hash that was learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BacklogNew {
+    /// The hash.
+    pub info_hash: InfoHash,
+    /// How we came to know of it; decides its priority (requested, then announced and overheard, then sampled).
+    pub source: Discovery,
+    /// Nodes or peers to be asked first; at most [`BacklogNew::HINTS_MAX`] are kept.
+    pub hints: Vec<SocketAddr>,
+}
+
+impl BacklogNew {
+    /// Hints kept of one hash: more are seldom asked before the lookup has found others.
+    pub const HINTS_MAX: usize = 8;
+}
+
+/// Puts info-hashes into the backlog. Those that are stored or in the backlog already stay as they are, but that a higher
+/// priority raises them and makes them due.
+pub struct BacklogPut {
+    /// The hashes.
+    pub entries: Vec<BacklogNew>,
+}
+
+impl fmt::Debug for BacklogPut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BacklogPut({} hashes)", self.entries.len())
+    }
+}
+
+const PUT: &str = "
+insert into backlog as b (info_hash, priority, source, hints)
+select distinct on (g.info_hash) g.info_hash, g.priority, g.source, g.hints
+from unnest($1::bytea[], $2::int2[], $3::int2[], $4::bytea[]) as g (info_hash, priority, source, hints)
+where not exists (select from torrents t where t.info_hash = g.info_hash)
+    and not exists (select from aliases a where a.alias = g.info_hash)
+order by g.info_hash, g.priority desc
+on conflict (info_hash) do update set priority = excluded.priority, hints = excluded.hints, due = now()
+    where b.priority < excluded.priority
+returning (xmax = 0) as inserted";
+
+impl Session for BacklogPut {
+    type Client = Client;
+    /// How many were new.
+    type Output = u64;
+
+    async fn run(self, client: &mut Client) -> Result<u64, SessionError> {
+        let hints: Vec<Vec<u8>> = self.entries.iter().map(|entry| write_hints(&entry.hints)).collect();
+        let rows = statement::rows(
+            client,
+            PUT,
+            &[
+                &self.entries.iter().map(|entry| entry.info_hash.as_bytes().as_slice()).collect::<Vec<_>>(),
+                &self.entries.iter().map(|entry| priority(entry.source)).collect::<Vec<_>>(),
+                &self.entries.iter().map(|entry| entry.source.code()).collect::<Vec<_>>(),
+                &hints,
+            ],
+        )
+        .await?;
+        let mut inserted = 0;
+        for row in &rows {
+            inserted += u64::from(statement::column::<bool>(row, "inserted")?);
+        }
+        Ok(inserted)
+    }
+}
+
+/// Takes hashes that are due: highest priority first, then those that have been due longest. Nobody else gets them
+/// until the lease ends; whoever neither finishes nor fails them until then has lost them.
+#[derive(Clone, Debug)]
+pub struct BacklogTake {
+    /// How many at most.
+    pub limit: u32,
+    /// Who takes them, for people who look.
+    pub owner: String,
+    /// How long they are his.
+    pub lease: Duration,
+}
+
+/// A hash to be fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The hash.
+    pub info_hash: InfoHash,
+    /// How we came to know of it.
+    pub source: Discovery,
+    /// Failed fetches so far.
+    pub tries: u16,
+    /// Nodes or peers to be asked first.
+    pub hints: Vec<SocketAddr>,
+}
+
+const TAKE: &str = "
+with next as materialized (
+    select info_hash from backlog where priority = $1 and due <= now()
+    order by due limit $2 for update skip locked
+)
+update backlog b set due = now() + make_interval(secs => $3), taken_at = now(), owner = $4
+from next where b.info_hash = next.info_hash
+returning b.info_hash, b.source, b.tries, b.hints";
+
+impl Session for BacklogTake {
+    type Client = Client;
+    type Output = Vec<Taken>;
+
+    async fn run(self, client: &mut Client) -> Result<Vec<Taken>, SessionError> {
+        let mut taken = Vec::new();
+        // One statement for each priority walks the index from its start; one for all would read past every hash of a
+        // higher priority that is not due.
+        for priority in (0..=PRIORITY_MAX).rev() {
+            let room = i64::from(self.limit) - taken.len() as i64;
+            if room <= 0 {
+                break;
+            }
+            let rows =
+                statement::rows(client, TAKE, &[&priority, &room, &self.lease.as_secs_f64(), &self.owner])
+                    .await?;
+            for row in &rows {
+                taken.push(Taken {
+                    info_hash: statement::key(row, "info_hash")?,
+                    source: Discovery::from_code(statement::column(row, "source")?),
+                    tries: u16::try_from(statement::column::<i16>(row, "tries")?).unwrap_or(0),
+                    hints: read_hints(statement::column(row, "hints")?),
+                });
+            }
+        }
+        Ok(taken)
+    }
+}
+
+/// Puts hashes back whose fetch failed: they are due again after [`backoff`].
+pub struct BacklogFail {
+    /// The hashes, each with its reason.
+    pub failures: Vec<Failure>,
+}
+
+/// A fetch that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Of which hash.
+    pub info_hash: InfoHash,
+    /// Why, in a word or two.
+    pub reason: String,
+}
+
+/// What became of failures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BacklogFailed {
+    /// Hashes that wait for their next try.
+    pub waiting: u64,
+}
+
+impl fmt::Debug for BacklogFail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BacklogFail({} hashes)", self.failures.len())
+    }
+}
+
+const FAIL: &str = "
+with given as (
+    select distinct on (info_hash) info_hash, reason from unnest($1::bytea[], $2::text[]) as g (info_hash, reason)
+), held as (
+    select b.info_hash, g.reason from backlog b join given g using (info_hash) order by b.info_hash for update of b
+)
+update backlog b set tries = least(b.tries + 1, 32767), reason = h.reason, owner = null,
+    due = now() + make_interval(secs => ($3::float8[])[least(b.tries + 1, array_length($3::float8[], 1))])
+from held h where b.info_hash = h.info_hash";
+
+impl Session for BacklogFail {
+    type Client = Client;
+    type Output = BacklogFailed;
+
+    async fn run(self, client: &mut Client) -> Result<BacklogFailed, SessionError> {
+        let waits: Vec<f64> = (1..=10).map(|tries| backoff(tries).as_secs_f64()).collect();
+        let waiting = statement::execute(
+            client,
+            FAIL,
+            &[
+                &self
+                    .failures
+                    .iter()
+                    .map(|failure| failure.info_hash.as_bytes().as_slice())
+                    .collect::<Vec<_>>(),
+                &self.failures.iter().map(|failure| super::storable(&failure.reason)).collect::<Vec<_>>(),
+                &waits,
+            ],
+        )
+        .await?;
+        Ok(BacklogFailed { waiting })
+    }
+}
+
+/// Takes hashes out of the backlog for good, such as those that are no torrents; storing a torrent does so by itself.
+pub struct BacklogDone {
+    /// The hashes.
+    pub hashes: Vec<InfoHash>,
+}
+
+impl fmt::Debug for BacklogDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BacklogDone({} hashes)", self.hashes.len())
+    }
+}
+
+const DONE: &str = "
+delete from backlog where info_hash in
+    (select info_hash from backlog where info_hash = any($1) order by info_hash for update)";
+
+impl Session for BacklogDone {
+    type Client = Client;
+    /// How many were there.
+    type Output = u64;
+
+    async fn run(self, client: &mut Client) -> Result<u64, SessionError> {
+        let keys: Vec<&[u8]> = self.hashes.iter().map(|hash| hash.as_bytes().as_slice()).collect();
+        statement::execute(client, DONE, &[&keys]).await
+    }
+}
+
+/// Gives back what an owner has taken and neither finished nor failed: all of it is due at once. For the start after an
+/// interrupted run, and for the end of one.
+#[derive(Clone, Debug)]
+pub struct BacklogRelease {
+    /// Who has taken it.
+    pub owner: String,
+}
+
+impl Session for BacklogRelease {
+    type Client = Client;
+    /// How many were given back.
+    type Output = u64;
+
+    async fn run(self, client: &mut Client) -> Result<u64, SessionError> {
+        let sql = "update backlog set due = now(), owner = null where owner = $1";
+        statement::execute(client, sql, &[&self.owner]).await
+    }
+}
+
+/// Counts the hashes in the backlog.
+#[derive(Clone, Copy, Debug)]
+pub struct BacklogSize;
+
+impl Session for BacklogSize {
+    type Client = Client;
+    type Output = u64;
+
+    async fn run(self, client: &mut Client) -> Result<u64, SessionError> {
+        statement::count(&statement::row(client, "select count(*) as rows from backlog", &[]).await?, "rows")
+    }
+}
+
+fn priority(source: Discovery) -> i16 {
+    match source {
+        Discovery::Requested => PRIORITY_MAX,
+        // Somebody was interested a moment ago: there are peers.
+        Discovery::Announced | Discovery::Overheard => 1,
+        Discovery::Sampled => 0,
+    }
+}
+
+/// Compact endpoints (BEP 5), each behind its length.
+fn write_hints(hints: &[SocketAddr]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for hint in hints.iter().take(BacklogNew::HINTS_MAX) {
+        match hint {
+            SocketAddr::V4(v4) => {
+                bytes.push(6);
+                bytes.extend_from_slice(&v4.ip().octets());
+            }
+            SocketAddr::V6(v6) => {
+                bytes.push(18);
+                bytes.extend_from_slice(&v6.ip().octets());
+            }
+        }
+        bytes.extend_from_slice(&hint.port().to_be_bytes());
+    }
+    bytes
+}
+
+fn read_hints(mut bytes: &[u8]) -> Vec<SocketAddr> {
+    let mut hints = Vec::new();
+    while let Some((length, rest)) = bytes.split_first() {
+        let Some((endpoint, rest)) = rest.split_at_checked(usize::from(*length)) else { break };
+        bytes = rest;
+        if let [ip @ .., high, low] = endpoint {
+            let port = u16::from_be_bytes([*high, *low]);
+            if let Ok(v4) = <[u8; 4]>::try_from(ip) {
+                hints.push(SocketAddr::from((v4, port)));
+            } else if let Ok(v6) = <[u8; 16]>::try_from(ip) {
+                hints.push(SocketAddr::from((v6, port)));
+            }
+        }
+    }
+    hints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_fourfold_up_to_two_weeks() {
+        assert_eq!(backoff(1), Duration::from_secs(300));
+        assert_eq!(backoff(2), Duration::from_secs(1200));
+        assert_eq!(backoff(7), Duration::from_secs(300 * 4096).min(BACKOFF_MAX));
+        assert_eq!(backoff(u16::MAX), BACKOFF_MAX);
+        assert_eq!(
+            backoff(10),
+            BACKOFF_MAX,
+            "the last one that the statement knows stands for all later ones"
+        );
+    }
+
+    #[test]
+    fn hints_of_both_families_come_back_up_to_their_bound() {
+        let hints: Vec<SocketAddr> =
+            vec!["127.0.0.1:6881".parse().unwrap(), "[2001:db8::1]:1".parse().unwrap()];
+        assert_eq!(read_hints(&write_hints(&hints)), hints);
+        let many = vec![hints[0]; 20];
+        assert_eq!(read_hints(&write_hints(&many)).len(), BacklogNew::HINTS_MAX);
+        assert_eq!(read_hints(&[6, 1, 2]), Vec::<SocketAddr>::new());
+        assert_eq!(read_hints(&[1, 9, 0]), Vec::<SocketAddr>::new());
+    }
+}

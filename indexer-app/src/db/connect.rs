@@ -1,0 +1,225 @@
+//! Reaching the database: the private one or a shared one.
+
+use std::{fmt, time::Duration};
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use tea_runtime::SessionError;
+use tokio_postgres::{Config, NoTls, config::SslMode};
+
+use super::{
+    AppliedMigration, DatabaseError, Schema,
+    error::{full_text, pool_error, session_error},
+    schema,
+};
+use crate::cluster::{Cluster, ClusterOptions, Mode};
+
+/// Oldest server whose SQL this program speaks.
+const MAJOR_MIN: u32 = 13;
+
+/// How long a connection may take to be made.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// How long a session waits for a connection of the pool.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Which database.
+#[derive(Clone, Debug)]
+pub enum DatabaseChoice {
+    /// One in the private cluster.
+    Private {
+        /// The cluster.
+        cluster: ClusterOptions,
+        /// What is wanted of it.
+        mode: Mode,
+        /// Name of the database in it: letters, digits and `_`. Made if it is not there.
+        database: String,
+    },
+    /// One that somebody else runs.
+    Shared {
+        /// `postgres://user:password@host:port/name`
+        url: String,
+    },
+}
+
+/// A database that was reached and whose schema is not newer than this program.
+pub struct Database {
+    /// Connections to it.
+    pub pool: Pool,
+    /// How its schema stands.
+    pub schema: Schema,
+    /// The cluster, if it is the private one. Stops with it when we own it: drop it last.
+    pub cluster: Option<Cluster>,
+    config: Config,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Database({})", place(&self.config))
+    }
+}
+
+impl Database {
+    /// Brings the schema up to date.
+    ///
+    /// # Errors
+    /// A change failed; it was undone.
+    pub async fn migrate(&mut self) -> Result<Vec<AppliedMigration>, DatabaseError> {
+        let applied = schema::migrate(&self.pool).await?;
+        self.schema = schema::schema(&self.pool).await?;
+        Ok(applied)
+    }
+
+    /// Another pool to the same database, so that one kind of work never waits for the connections of another.
+    ///
+    /// # Errors
+    /// The pool cannot be made.
+    pub fn another_pool(&self, connections: usize) -> Result<Pool, DatabaseError> {
+        pool(self.config.clone(), connections)
+    }
+
+    /// Closes the pool, and ends the private server if we own it; returns when it has ended.
+    pub async fn close(self) {
+        self.pool.close();
+        let Some(cluster) = self.cluster else { return };
+        // Stopping blocks. If the task is lost, so is the runtime, and the server ends with us.
+        let _ = tokio::task::spawn_blocking(move || drop(cluster)).await;
+    }
+}
+
+/// Reaches the database; its schema is left as it is.
+///
+/// # Errors
+/// One sentence: not reachable, too old, newer than this program, or what the private cluster lacks. Nothing was touched.
+pub async fn connect(choice: &DatabaseChoice, connections: usize) -> Result<Database, DatabaseError> {
+    let (config, cluster) = match choice {
+        DatabaseChoice::Shared { url } => (shared(url)?, None),
+        DatabaseChoice::Private { cluster, mode, database } => {
+            let (options, mode) = (cluster.clone(), *mode);
+            let cluster = tokio::task::spawn_blocking(move || Cluster::open(&options, mode))
+                .await
+                .map_err(|error| SessionError::Unexpected(error.to_string()))??;
+            ensure_database(&cluster.connection("postgres"), database).await?;
+            (cluster.connection(database), Some(cluster))
+        }
+    };
+    check_server(&config).await?;
+    let pool = pool(config.clone(), connections)?;
+    let schema = schema::schema(&pool).await?.check_not_newer()?;
+    Ok(Database { pool, schema, cluster, config })
+}
+
+/// Connections to one database, made when they are needed.
+///
+/// # Errors
+/// The pool cannot be made.
+pub fn pool(config: Config, connections: usize) -> Result<Pool, DatabaseError> {
+    let manager =
+        Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    Pool::builder(manager)
+        .max_size(connections.max(1))
+        .runtime(Runtime::Tokio1)
+        .create_timeout(Some(CONNECT_MAX))
+        .wait_timeout(Some(WAIT_MAX))
+        .recycle_timeout(Some(CONNECT_MAX))
+        .build()
+        .map_err(|error| SessionError::Unexpected(error.to_string()).into())
+}
+
+/// Makes a database unless it is there; `server` connects to another one of the same server.
+///
+/// # Errors
+/// The name is not made of letters, digits and `_`, or the server refuses.
+pub async fn ensure_database(server: &Config, name: &str) -> Result<(), DatabaseError> {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if name.is_empty() || !is_plain {
+        return Err(SessionError::Unexpected(format!("{name:?} is no name of a database")).into());
+    }
+    let pool = pool(server.clone(), 1)?;
+    let client = pool.get().await.map_err(|error| match pool_error(&error) {
+        SessionError::Unavailable(why) => DatabaseError::Unreachable { at: place(server), why },
+        other => other.into(),
+    })?;
+    let failed = |error: tokio_postgres::Error| DatabaseError::from(session_error(&error));
+    let found =
+        client.query("select 1 from pg_database where datname = $1", &[&name]).await.map_err(failed)?;
+    if found.is_empty()
+        && let Err(error) = client.batch_execute(&format!("create database \"{name}\"")).await
+    {
+        // Two processes may make it at the same time: one of them is told so.
+        let twice = [
+            tokio_postgres::error::SqlState::DUPLICATE_DATABASE,
+            tokio_postgres::error::SqlState::UNIQUE_VIOLATION,
+        ];
+        if !error.code().is_some_and(|code| twice.contains(code)) {
+            return Err(failed(error));
+        }
+    }
+    Ok(())
+}
+
+fn shared(url: &str) -> Result<Config, DatabaseError> {
+    let mut config: Config = url.parse().map_err(|error| DatabaseError::Url(full_text(&error)))?;
+    if config.get_ssl_mode() == SslMode::Require {
+        return Err(DatabaseError::Tls);
+    }
+    if config.get_hosts().is_empty() {
+        return Err(DatabaseError::Url("it names no host".to_owned()));
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("indexer");
+    }
+    config.connect_timeout(CONNECT_MAX);
+    Ok(config)
+}
+
+async fn check_server(config: &Config) -> Result<(), DatabaseError> {
+    let unreachable = |why: String| DatabaseError::Unreachable { at: place(config), why };
+    let pool = pool(config.clone(), 1)?;
+    let client = pool.get().await.map_err(|error| match pool_error(&error) {
+        SessionError::Unavailable(why) => unreachable(why),
+        other => unreachable(other.to_string()),
+    })?;
+    let version: String = client
+        .query_one("select current_setting('server_version_num')", &[])
+        .await
+        .map_err(|error| unreachable(full_text(&error)))?
+        .get(0);
+    let found = version.parse::<u32>().unwrap_or(0) / 10_000;
+    if found < MAJOR_MIN {
+        return Err(DatabaseError::ServerTooOld { found, needed: MAJOR_MIN });
+    }
+    Ok(())
+}
+
+/// Host and database, for people; never the password.
+fn place(config: &Config) -> String {
+    let hosts: Vec<String> = config
+        .get_hosts()
+        .iter()
+        .map(|host| match host {
+            tokio_postgres::config::Host::Tcp(name) => name.clone(),
+            tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
+        })
+        .collect();
+    let ports: Vec<String> = config.get_ports().iter().map(u16::to_string).collect();
+    let port = if ports.is_empty() { String::new() } else { format!(":{}", ports.join(",")) };
+    format!("{}{port}/{}", hosts.join(","), config.get_dbname().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_shows_no_password() {
+        let config = shared("postgres://me:secret@db.example:5433/torrents").unwrap();
+        assert_eq!(place(&config), "db.example:5433/torrents");
+    }
+
+    #[test]
+    fn urls_that_cannot_be_used_are_said_so() {
+        assert!(matches!(shared("nonsense"), Err(DatabaseError::Url(_))));
+        assert!(matches!(shared("postgres:///x"), Err(DatabaseError::Url(_))));
+        assert!(matches!(shared("postgres://h/x?sslmode=require"), Err(DatabaseError::Tls)));
+    }
+}

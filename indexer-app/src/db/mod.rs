@@ -1,0 +1,46 @@
+//! The database: connecting, the schema, and every statement there is, each behind a session with a typed result.
+//!
+//! A session is plain data ([`tea_runtime::Session`]) that runs on a pooled connection. All of them are idempotent:
+//! one whose outcome was never learned may be run again.
+
+mod announces;
+mod backlog;
+mod connect;
+mod error;
+mod export;
+mod identity;
+mod known_hashes;
+mod nodes;
+mod retention;
+mod runs;
+mod schema;
+mod search;
+mod show;
+mod statement;
+mod stats;
+mod store_torrents;
+mod text;
+mod torrent;
+mod tsvector;
+
+pub use announces::{Announce, Announced, DecayPopularity, RecordAnnounces, SCORE_HALF_LIFE};
+pub use backlog::{
+    BacklogDone, BacklogFail, BacklogFailed, BacklogNew, BacklogPut, BacklogRelease, BacklogSize,
+    BacklogTake, Failure, Taken, backoff,
+};
+pub use connect::{Database, DatabaseChoice, connect, ensure_database, pool};
+pub use error::{DatabaseError, pool_error, session_error};
+pub use export::{ExportBatch, ExportRow};
+pub use identity::{LoadIdentity, SaveIdentity};
+pub use known_hashes::{Known, KnownHashes};
+pub use nodes::{LoadNodes, NodeVisit, SaveNodes, StoredNode};
+pub use retention::{Tidied, Tidy, TidyLimits};
+pub use runs::{RunEnd, RunId, RunProgress, RunStart, Work};
+pub use schema::{AppliedMigration, Schema, migrate, schema};
+pub use search::Search;
+pub use show::{HashQuery, Recent, Show, ShownTorrent, TorrentSummary};
+pub use stats::{NodeStats, RunStats, Statistics, Stats};
+pub use store_torrents::{Rejection, StoreTorrents, Stored};
+pub use text::storable;
+pub use torrent::{Discovery, Hashes, NewTorrent};
+pub use tsvector::TsVector;

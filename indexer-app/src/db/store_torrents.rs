@@ -1,0 +1,244 @@
+//! Storing verified torrents: a batch in one statement, all of it or nothing.
+
+use std::{collections::HashMap, fmt};
+
+use deadpool_postgres::Client;
+use krpc::InfoHash;
+use tea_runtime::{Session, SessionError};
+
+use super::{NewTorrent, TsVector, error::blames_the_data, statement, text::storable};
+use crate::{
+    file_list::{self, Packed},
+    tokeniser::{Lexemes, TOK_VER},
+};
+
+/// Different lexemes kept of one name: the longest honest names have some hundred words.
+const NAME_LEXEMES_MAX: usize = 4_096;
+
+/// Different lexemes kept of all paths of a torrent. A torrent of 200,000 numbered files would otherwise put as many
+/// words that nobody looks for into the index.
+const PATH_LEXEMES_MAX: usize = 20_000;
+
+/// Stores torrents that are not there yet, with files and aliases, and takes them out of the backlog. What is
+/// committed when it returns stays so.
+pub struct StoreTorrents {
+    /// The batch: 100 to 1000 is cheapest; its order does not matter.
+    pub torrents: Vec<NewTorrent>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// New ones, by their canonical keys.
+    pub inserted: Vec<InfoHash>,
+    /// How many were there already.
+    pub known: u64,
+    /// Those that cannot be stored, ever.
+    pub rejected: Vec<(InfoHash, Rejection)>,
+    /// Words of names and paths that were left out because a torrent has too many.
+    pub lexemes_refused: u64,
+}
+
+/// Why a torrent cannot be stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// Its size is beyond what the database counts in.
+    #[error("the total size of {0} bytes is more than can be stored")]
+    Size(u64),
+    /// The database refused it.
+    #[error("the database refused it: {0}")]
+    Refused(String),
+}
+
+impl fmt::Debug for StoreTorrents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreTorrents({} torrents)", self.torrents.len())
+    }
+}
+
+/// One torrent with everything made that takes time to make.
+#[derive(Debug)]
+struct Ready {
+    torrent: NewTorrent,
+    key: InfoHash,
+    total_size: i64,
+    name: String,
+    tsv: TsVector,
+    paths: Option<TsVector>,
+    files: Packed,
+}
+
+const STORE: &str = "
+with given as (
+    select * from unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[], $5::int8[], $6::int8[], $7::int4[],
+        $8::int4[], $9::boolean[], $10::text[], $11::int2[], $12::tsvector[], $13::int2[], $14::bytea[],
+        $15::tsvector[])
+    as g (info_hash, v2, name, name_raw, total_size, piece_length, file_count, piece_count, private, source,
+        discovered_by, tsv, fmt, data, paths)
+), stored as (
+    insert into torrents (info_hash, v2, name, name_raw, total_size, piece_length, file_count, piece_count, private,
+        source, discovered_by, tsv, tok_ver)
+    select info_hash, v2, name, name_raw, total_size, piece_length, file_count, piece_count, private, source,
+        discovered_by, tsv, $16 from given
+    on conflict do nothing returning info_hash
+), files as (
+    insert into torrent_files (info_hash, fmt, data, paths, tok_ver)
+    select info_hash, fmt, data, paths, $16 from given on conflict do nothing
+), stats as (
+    insert into torrent_stats (info_hash) select info_hash from given on conflict do nothing
+), other_keys as (
+    insert into aliases (alias, info_hash) select * from unnest($17::bytea[], $18::bytea[]) on conflict do nothing
+), done as (
+    delete from backlog where info_hash in (
+        select info_hash from backlog where info_hash = any($1) or info_hash = any($17)
+        order by info_hash for update)
+)
+select info_hash from stored";
+
+impl Session for StoreTorrents {
+    type Client = Client;
+    type Output = Stored;
+
+    async fn run(self, client: &mut Client) -> Result<Stored, SessionError> {
+        let prepare = tokio::task::spawn_blocking(move || prepare(self.torrents));
+        let (ready, rejected) = prepare.await.map_err(|error| SessionError::Unexpected(error.to_string()))?;
+        let mut stored = Stored {
+            lexemes_refused: ready.iter().map(Ready::lexemes_refused).sum(),
+            rejected,
+            ..Stored::default()
+        };
+        // Halves of a batch that the database refuses are tried alone, until the torrent that it blames is alone.
+        let mut open = vec![ready.as_slice()];
+        while let Some(batch) = open.pop() {
+            match store(client, batch).await {
+                Ok(inserted) => {
+                    stored.known += (batch.len() - inserted.len()) as u64;
+                    stored.inserted.extend(inserted);
+                }
+                Err(error) if blames_the_data(&error) => match batch {
+                    [one] => stored.rejected.push((one.key, Rejection::Refused(error.to_string()))),
+                    several => {
+                        let (left, right) = several.split_at(several.len() / 2);
+                        open.extend([right, left]);
+                    }
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(stored)
+    }
+}
+
+/// Tokenises and packs; what cannot be stored is told apart. Sorted, so that two batches that share torrents lock them
+/// in the same order.
+fn prepare(torrents: Vec<NewTorrent>) -> (Vec<Ready>, Vec<(InfoHash, Rejection)>) {
+    let mut ready: HashMap<InfoHash, Ready> = HashMap::with_capacity(torrents.len());
+    let mut rejected = Vec::new();
+    for torrent in torrents {
+        let key = torrent.hashes.canonical();
+        match i64::try_from(torrent.total_size) {
+            Ok(total_size) => {
+                ready.entry(key).or_insert_with(|| Ready::new(torrent, key, total_size));
+            }
+            Err(_) => rejected.push((key, Rejection::Size(torrent.total_size))),
+        }
+    }
+    let mut ready: Vec<Ready> = ready.into_values().collect();
+    ready.sort_unstable_by_key(|one| one.key);
+    (ready, rejected)
+}
+
+impl Ready {
+    fn new(mut torrent: NewTorrent, key: InfoHash, total_size: i64) -> Self {
+        let name = storable(&torrent.name).into_owned();
+        let mut tsv = Lexemes::new(NAME_LEXEMES_MAX);
+        tsv.add(&name);
+        for component in torrent.files.iter_mut().flat_map(|(path, _)| path) {
+            if component.contains('\0') {
+                *component = storable(component).into_owned();
+            }
+        }
+        Self {
+            paths: path_lexemes(&name, &torrent.files).map(TsVector),
+            files: file_list::pack(&torrent.files),
+            tsv: TsVector(tsv),
+            torrent,
+            key,
+            total_size,
+            name,
+        }
+    }
+
+    fn lexemes_refused(&self) -> u64 {
+        self.tsv.0.refused() + self.paths.as_ref().map_or(0, |paths| paths.0.refused())
+    }
+}
+
+/// The words of name and paths together, so that a query whose words stand partly in the one and partly in the other
+/// finds the torrent. `None` when the only file has the torrent's name.
+fn path_lexemes(name: &str, files: &[file_list::File]) -> Option<Lexemes> {
+    if let [(path, _)] = files
+        && path.as_slice() == [name]
+    {
+        return None;
+    }
+    let mut lexemes = Lexemes::new(PATH_LEXEMES_MAX);
+    lexemes.add_unplaced(name);
+    // Folders repeat from file to file: their words need not be made again.
+    let mut folders: &[String] = &[];
+    for (path, _) in files {
+        let Some((file, parents)) = path.split_last() else { continue };
+        if parents != folders {
+            for folder in parents {
+                lexemes.add_unplaced(folder);
+            }
+            folders = parents;
+        }
+        lexemes.add_unplaced(file);
+    }
+    Some(lexemes)
+}
+
+async fn store(client: &Client, batch: &[Ready]) -> Result<Vec<InfoHash>, SessionError> {
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    macro_rules! column {
+        (|$one:ident| $value:expr) => {
+            batch.iter().map(|$one| $value).collect::<Vec<_>>()
+        };
+    }
+    let keys = column!(|one| one.key.as_bytes().as_slice());
+    let v2s: Vec<Option<[u8; 32]>> = column!(|one| one.torrent.hashes.v2());
+    let v2s: Vec<Option<&[u8]>> = v2s.iter().map(|v2| v2.as_ref().map(<[u8; 32]>::as_slice)).collect();
+    let sources: Vec<Option<std::borrow::Cow<'_, str>>> =
+        column!(|one| one.torrent.source.as_deref().map(storable));
+    let aliases: Vec<(InfoHash, InfoHash)> =
+        batch.iter().filter_map(|one| Some((one.torrent.hashes.alias()?, one.key))).collect();
+    let rows = statement::rows(
+        client,
+        STORE,
+        &[
+            &keys,
+            &v2s,
+            &column!(|one| one.name.as_str()),
+            &column!(|one| one.torrent.name_raw.as_deref()),
+            &column!(|one| one.total_size),
+            &column!(|one| i64::try_from(one.torrent.piece_length).unwrap_or(i64::MAX)),
+            &column!(|one| i32::try_from(one.torrent.files.len()).unwrap_or(i32::MAX)),
+            &column!(|one| i32::try_from(one.torrent.piece_count).unwrap_or(i32::MAX)),
+            &column!(|one| one.torrent.private),
+            &sources,
+            &column!(|one| one.torrent.discovered_by.code()),
+            &column!(|one| &one.tsv),
+            &column!(|one| one.files.fmt),
+            &column!(|one| one.files.data.as_slice()),
+            &column!(|one| one.paths.as_ref()),
+            &TOK_VER,
+            &aliases.iter().map(|(alias, _)| alias.as_bytes().as_slice()).collect::<Vec<_>>(),
+            &aliases.iter().map(|(_, key)| key.as_bytes().as_slice()).collect::<Vec<_>>(),
+        ],
+    )
+    .await?;
+    rows.iter().map(|row| statement::key(row, "info_hash")).collect()
+}
