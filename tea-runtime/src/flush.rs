@@ -29,8 +29,12 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
                         continue;
                     }
                     if self.wheel.len() >= self.config.timers_max && !self.wheel.contains(&key) {
-                        self.machine.counters.timers_dropped += 1;
-                        tracing::error!(timers = self.wheel.len(), "too many timers, one is dropped");
+                        let dropped = &mut self.machine.counters.timers_dropped;
+                        *dropped += 1;
+                        // Each of a million would be a second million lines.
+                        if dropped.is_power_of_two() {
+                            tracing::error!(dropped, timers = self.wheel.len(), "too many timers are set");
+                        }
                         continue;
                     }
                     self.wheel.insert(key, at, Timed::Deliver(msg));

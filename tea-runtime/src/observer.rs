@@ -83,7 +83,8 @@ pub enum Lane {
     Streams,
     /// Connections waiting to be taken.
     Incoming,
-    /// Datagrams in; depth and capacity in batches.
+    /// Datagrams in; depth and capacity in batches. What the kernel drops while the lane is full only the kernel knows
+    /// (on Linux the `drops` of `/proc/net/udp`).
     Datagrams,
     /// Datagrams out.
     Sends,

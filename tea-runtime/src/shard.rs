@@ -291,7 +291,7 @@ impl<P: Program, M> Shard<P, M> {
 
     /// What was accepted and is not finished.
     pub(crate) fn unfinished(&self) -> usize {
-        self.effects_live() + self.tasks.live() + self.streams.live() + self.control.len()
+        self.effects_live() + self.tasks.live() + self.streams.running() + self.control.len()
     }
 
     /// Effects that are not answered, or whose answer waits.

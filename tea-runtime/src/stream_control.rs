@@ -1,16 +1,21 @@
-//! What the loop and the task of one stream share: bytes to send, and the order to end.
+//! What the loop and the task of one stream share: bytes to send, the order to end, and the stream's place among those
+//! that there may be.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
 use tokio::sync::Notify;
 
 use crate::Close;
 
 /// The loop's hand on a stream. Bounded by [`StreamLimits::write_queue_bytes_max`](crate::StreamLimits).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct StreamControl {
     orders: Mutex<Orders>,
     changed: Notify,
+    place: Place,
 }
 
 #[derive(Debug, Default)]
@@ -22,6 +27,18 @@ struct Orders {
 }
 
 impl StreamControl {
+    /// The control of a new stream, which takes one of the places that `live` counts.
+    pub(crate) fn new(live: &Arc<AtomicUsize>) -> Self {
+        live.fetch_add(1, Ordering::Relaxed);
+        let place = Place { live: Arc::clone(live), freed: AtomicBool::new(false) };
+        Self { orders: Mutex::default(), changed: Notify::new(), place }
+    }
+
+    /// The stream is gone, or as good as gone: its place is free.
+    pub(crate) fn free_place(&self) {
+        self.place.free();
+    }
+
     /// Queues bytes; `false`: with them more than `bytes_max` would wait, nothing was queued.
     pub(crate) fn write(&self, bytes: &[u8], bytes_max: usize) -> bool {
         let mut orders = self.lock();
@@ -34,11 +51,13 @@ impl StreamControl {
         true
     }
 
-    /// Ends the stream.
+    /// Ends the stream. One that is reset gives up its place at once, so that another can be opened in the same turn; one
+    /// that still flushes does not.
     pub(crate) fn close(&self, how: Close) {
         let mut orders = self.lock();
         if how == Close::Reset {
             orders.queued = Vec::new();
+            self.place.free();
         }
         orders.end = Some(how);
         drop(orders);
@@ -85,6 +104,21 @@ impl StreamControl {
     }
 }
 
+/// One of the places that there are for streams.
+#[derive(Debug)]
+struct Place {
+    live: Arc<AtomicUsize>,
+    freed: AtomicBool,
+}
+
+impl Place {
+    fn free(&self) {
+        if !self.freed.swap(true, Ordering::Relaxed) {
+            self.live.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Bytes on their way to the kernel.
 #[derive(Debug, Default)]
 pub(crate) struct Unsent {
@@ -121,9 +155,25 @@ const KEEP_BYTES_MAX: usize = 1 << 10;
 mod tests {
     use super::*;
 
+    fn new() -> (StreamControl, Arc<AtomicUsize>) {
+        let live = Arc::default();
+        (StreamControl::new(&live), live)
+    }
+
+    #[test]
+    fn a_place_is_free_when_the_stream_is_reset_or_gone_and_only_once() {
+        let (control, live) = new();
+        assert_eq!(live.load(Ordering::Relaxed), 1);
+        control.close(Close::Flush);
+        assert_eq!(live.load(Ordering::Relaxed), 1);
+        control.close(Close::Reset);
+        control.free_place();
+        assert_eq!(live.load(Ordering::Relaxed), 0);
+    }
+
     #[test]
     fn what_is_on_its_way_counts_against_the_bound() {
-        let (control, mut unsent) = (StreamControl::default(), Unsent::default());
+        let ((control, _), mut unsent) = (new(), Unsent::default());
         assert!(control.write(&[1; 6], 10));
         assert_eq!(control.take(&mut unsent), None);
         assert!(!control.write(&[2; 5], 10));
@@ -139,12 +189,12 @@ mod tests {
 
     #[test]
     fn a_reset_forgets_what_was_queued_and_a_flush_does_not() {
-        let (control, mut unsent) = (StreamControl::default(), Unsent::default());
+        let ((control, _), mut unsent) = (new(), Unsent::default());
         control.write(b"abc", 10);
         control.close(Close::Flush);
         assert_eq!(control.take(&mut unsent), Some(Close::Flush));
         assert_eq!(unsent.rest(), b"abc");
-        let control = StreamControl::default();
+        let (control, _) = new();
         control.write(b"abc", 10);
         control.close(Close::Reset);
         let mut unsent = Unsent::default();

@@ -64,7 +64,13 @@ impl<P: Program> StreamTable<P> {
             live: Arc::default(),
             streams_max: config.streams_max,
             arrivals,
-            shared: Shared { lane, bell: bell.clone(), scratch, stopping: is_stopping },
+            shared: Shared {
+                lane,
+                bell: bell.clone(),
+                scratch,
+                tasks: Arc::default(),
+                stopping: is_stopping,
+            },
             tasks: JoinSet::new(),
             stopping,
         }
@@ -118,8 +124,8 @@ impl<P: Program> StreamTable<P> {
         let write_queue_bytes_max = limits.write_queue_bytes_max;
         let control = match origin {
             Some(origin) if refused.is_none() => {
-                let control = Arc::new(StreamControl::default());
-                let task = StreamTask::new(id, limits, Arc::clone(&control), self.shared.clone(), &self.live);
+                let control = Arc::new(StreamControl::new(&self.live));
+                let task = StreamTask::new(id, limits, Arc::clone(&control), self.shared.clone());
                 self.tasks.spawn(task.run(origin));
                 Some(control)
             }
@@ -203,6 +209,11 @@ impl<P: Program> StreamTable<P> {
     /// Streams that exist, including those that the program has closed and that still flush.
     pub(crate) fn live(&self) -> usize {
         self.live.load(Ordering::Relaxed)
+    }
+
+    /// Streams whose task has not ended: those, and those that were reset a moment ago.
+    pub(crate) fn running(&self) -> usize {
+        self.shared.tasks.load(Ordering::Relaxed)
     }
 
     pub(crate) fn streams_max(&self) -> usize {

@@ -29,6 +29,9 @@ pub(crate) struct TaskTable<P: Program> {
     by_key: HashMap<P::Key, u64>,
     by_id: HashMap<u64, Running<P>>,
     last_id: u64,
+    /// Tasks that run or whose result waits, without those that were cancelled.
+    live: usize,
+    tasks_max: usize,
     lane: mpsc::Sender<Finished>,
     pub(crate) finished: mpsc::Receiver<Finished>,
     bell: Bell,
@@ -53,11 +56,14 @@ pub(crate) struct Refused {
 
 impl<P: Program> TaskTable<P> {
     pub(crate) fn new(config: &Config, bell: &Bell, counters: &Arc<TaskCounters>) -> Self {
-        let (lane, finished) = mpsc::channel(config.tasks_max);
+        // Twice as many slots as places: a cancelled task keeps its slot until it has been dropped.
+        let (lane, finished) = mpsc::channel(config.tasks_max.saturating_mul(2));
         Self {
             by_key: HashMap::new(),
             by_id: HashMap::new(),
             last_id: 0,
+            live: 0,
+            tasks_max: config.tasks_max,
             lane,
             finished,
             bell: bell.clone(),
@@ -79,11 +85,12 @@ impl<P: Program> TaskTable<P> {
         let id = self.last_id;
         let slot = match self.lane.clone().try_reserve_owned() {
             _ if self.stopping => Err(Fault::Closed),
-            Ok(slot) => Ok(Reply::new(slot, self.bell.clone())),
-            Err(_) => Err(Fault::Overload),
+            Ok(slot) if self.live < self.tasks_max => Ok(Reply::new(slot, self.bell.clone())),
+            _ => Err(Fault::Overload),
         };
         let (abort, refused) = match slot {
             Ok(slot) => {
+                self.live += 1;
                 let counters = Arc::clone(&self.counters);
                 let abort = self.tasks.spawn(run(id, task.label, task.run, slot, counters));
                 (Some(abort), Ok(()))
@@ -102,13 +109,15 @@ impl<P: Program> TaskTable<P> {
         if let Some(id) = self.by_key.remove(&key)
             && let Some(Running { abort: Some(abort), .. }) = self.by_id.remove(&id)
         {
+            self.live -= 1;
             abort.abort();
         }
     }
 
     /// The message for a result, unless the task was cancelled or replaced.
     pub(crate) fn tag(&mut self, (id, result): Finished) -> Option<P::Msg> {
-        let Running { key, tag, .. } = self.by_id.remove(&id)?;
+        let Running { key, tag, abort } = self.by_id.remove(&id)?;
+        self.live -= usize::from(abort.is_some());
         if let Some(key) = key {
             self.by_key.remove(&key);
         }
@@ -127,11 +136,11 @@ impl<P: Program> TaskTable<P> {
 
     /// Tasks that run or whose result waits.
     pub(crate) fn live(&self) -> usize {
-        self.lane.max_capacity() - self.lane.capacity()
+        self.live
     }
 
     pub(crate) fn tasks_max(&self) -> usize {
-        self.lane.max_capacity()
+        self.tasks_max
     }
 }
 

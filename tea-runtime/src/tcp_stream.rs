@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     /// Received into, then copied out in the right size: a chunk that waits costs what it holds, and a stream that is
     /// silent has no buffer.
     pub(crate) scratch: Arc<Mutex<Vec<u8>>>,
+    /// Streams whose task has not ended, including those that have given up their place.
+    pub(crate) tasks: Arc<AtomicUsize>,
     /// Turns true when the program stops: then nobody waits long for the other side's farewell.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -51,19 +53,12 @@ pub(crate) struct StreamTask {
     limits: StreamLimits,
     control: Arc<StreamControl>,
     shared: Shared,
-    _live: Live,
 }
 
 impl StreamTask {
-    pub(crate) fn new(
-        id: u64,
-        limits: StreamLimits,
-        control: Arc<StreamControl>,
-        shared: Shared,
-        live: &Arc<AtomicUsize>,
-    ) -> Self {
-        let live = Live::new(live, &shared.bell);
-        Self { id, limits, control, shared, _live: live }
+    pub(crate) fn new(id: u64, limits: StreamLimits, control: Arc<StreamControl>, shared: Shared) -> Self {
+        shared.tasks.fetch_add(1, Ordering::Relaxed);
+        Self { id, limits, control, shared }
     }
 
     /// Runs the stream to its end and reports that, unless the program ended it.
@@ -256,6 +251,15 @@ impl StreamTask {
     }
 }
 
+impl Drop for StreamTask {
+    fn drop(&mut self) {
+        self.control.free_place();
+        self.shared.tasks.fetch_sub(1, Ordering::Relaxed);
+        // A program that is stopping waits for it.
+        self.shared.bell.ring();
+    }
+}
+
 /// What one read brought, within what may still be received.
 enum Bounded {
     Bytes(Bytes),
@@ -321,26 +325,6 @@ fn reason_of(error: &io::Error) -> CloseReason {
             CloseReason::Reset
         }
         kind => CloseReason::Io(kind),
-    }
-}
-
-/// Counts the streams that exist, including those that only flush.
-struct Live {
-    count: Arc<AtomicUsize>,
-    bell: Bell,
-}
-
-impl Live {
-    fn new(count: &Arc<AtomicUsize>, bell: &Bell) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self { count: Arc::clone(count), bell: bell.clone() }
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
-        self.bell.ring();
     }
 }
 

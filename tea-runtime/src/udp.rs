@@ -163,8 +163,13 @@ impl Reader {
                 let (batch, error) = self.fill();
                 if let Some(batch) = batch {
                     errors_in_a_row = 0;
+                    let full = batch.len() == Batch::DATAGRAMS_MAX;
                     slot.send(Arrival::Batch(batch));
                     self.bell.ring();
+                    if full {
+                        // There is more: let the loop and the other readers have their turn first.
+                        tokio::task::yield_now().await;
+                    }
                     break error.filter(|error| !self.is_survivable(error, &mut errors_in_a_row));
                 }
                 match error {

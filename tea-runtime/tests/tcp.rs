@@ -267,6 +267,31 @@ fn one_stream_more_than_there_may_be_is_refused_and_its_key_is_free() {
 }
 
 #[test]
+fn the_place_of_a_reset_stream_is_free_at_once() {
+    let (_listener, address) = peer();
+    let counters = run(Config { streams_max: 1, ..config() }, |_| {}, {
+        let mut opened = 0;
+        move |msg, _, cmd| match msg {
+            Msg::Start => cmd.connect(1, address, StreamLimits::default(), Msg::Stream),
+            Msg::Stream(key, StreamEvent::Opened { .. }) => {
+                opened += 1;
+                match opened {
+                    1 => cmd.connect(1, address, StreamLimits::default(), Msg::Stream),
+                    2 => {
+                        cmd.close(key, Close::Reset);
+                        cmd.connect(2, address, StreamLimits::default(), Msg::Stream);
+                    }
+                    _ => cmd.quit(),
+                }
+            }
+            Msg::Stream(2, StreamEvent::Closed(CloseReason::Stopping)) => {}
+            other => panic!("{other:?}"),
+        }
+    });
+    assert_eq!((counters.streams_started, counters.streams_refused), (3, 0));
+}
+
+#[test]
 fn a_connection_that_is_connected_again_is_reset_and_says_nothing_more() {
     let (listener, address) = peer();
     let old = std::thread::spawn(move || {
