@@ -61,7 +61,7 @@ impl Program for Echo {
                 cmd.quit();
             }
             Msg::Port(SubEvent::Failed { .. }) | Msg::Stop(Signal::Interrupt | Signal::Terminate) => {
-                cmd.quit()
+                cmd.quit();
             }
             Msg::Port(_) | Msg::Stop(_) => {}
         }

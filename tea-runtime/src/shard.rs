@@ -318,7 +318,7 @@ impl<P: Program> Machine<P> {
         self.handled += 1;
         match self.sample_every {
             Some(every) if self.until_sample == 0 => {
-                self.until_sample = every;
+                self.until_sample = every - 1;
                 let before = instant();
                 self.model.update(msg, &self.cx, &mut self.cmd);
                 self.sample = Some(instant() - before);

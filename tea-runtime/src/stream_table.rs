@@ -166,9 +166,7 @@ impl<P: Program> StreamTable<P> {
     pub(crate) fn tag(&mut self, (id, event): Arrival) -> Option<P::Msg> {
         let entry = self.by_id.get(&id)?;
         // Broken off by the loop: all that still comes is the loop's own `Closed`.
-        if entry.control.is_none() {
-            return None;
-        }
+        entry.control.as_ref()?;
         if let StreamEvent::Closed(_) = event {
             self.reap();
             return self.end(id, event);

@@ -1,4 +1,5 @@
 //! What the hot path and a stream cost in memory, by a counting allocator.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up fails")]
 
 use std::{net::SocketAddr, time::Duration};
 

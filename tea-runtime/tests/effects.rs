@@ -1,4 +1,5 @@
 //! Effects of the program's own: their slots are reserved, what is refused is said, stopping waits for answers.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up fails")]
 
 mod script;
 

@@ -1,5 +1,6 @@
 //! A program made of two children of one kind and its own part, on real sockets: each child's keys and messages are its
 //! own, whatever it uses.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up fails")]
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -104,7 +105,7 @@ impl Program for Child {
                 self.note("datagram");
             }
             Msg::Incoming(incoming) => {
-                cmd.accept(Key::Answer, incoming, StreamLimits::default(), Msg::Stream)
+                cmd.accept(Key::Answer, incoming, StreamLimits::default(), Msg::Stream);
             }
             Msg::Stream(Key::Answer, StreamEvent::Data(bytes)) => {
                 assert_eq!(bytes, self.name.as_bytes());

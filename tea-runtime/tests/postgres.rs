@@ -1,4 +1,5 @@
 //! Database sessions on a real PostgreSQL that each test starts for itself and throws away.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up fails")]
 #![cfg(feature = "postgres")]
 
 use std::{

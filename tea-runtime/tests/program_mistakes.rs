@@ -1,4 +1,5 @@
 //! Mistakes of the program itself end the run and say why.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up fails")]
 
 mod script;
 

@@ -1,4 +1,5 @@
 //! Signals, in a process of their own: this test runs itself once more.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up fails")]
 
 mod script;
 

@@ -1,4 +1,5 @@
 //! Tasks: bounded, cancellable, and their panics are messages.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up fails")]
 
 mod script;
 

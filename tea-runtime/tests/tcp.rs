@@ -1,4 +1,5 @@
 //! TCP streams on real loopback sockets: every limit, and that events of a closed stream never come.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up fails")]
 
 mod script;
 

@@ -1,4 +1,5 @@
 //! Timers and intervals, on tokio's paused clock: it moves on when everybody waits.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up fails")]
 
 mod script;
 
