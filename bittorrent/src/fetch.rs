@@ -1,0 +1,561 @@
+//! The search for one info dict: several peers at once, one result.
+
+use std::{sync::Arc, time::Duration};
+
+use krpc::InfoHash;
+
+use crate::{
+    Admission, Candidate, CloseHow, ConnectFailure, Disconnect, FailReason, FetchConfig, FetchCounters,
+    FetchFailure, Fetched, Handshake, Output, PeerFault, PeerOutcome, PeerReport, Slot, Stage, VerifiedBy,
+    assembly::{Assembly, Giver, Testimony},
+    candidates::Candidates,
+    fetch_config::ENDPOINTS_CEILING,
+    peer_session::{PeerEvent, PeerSession, PeerTimer},
+    ut_metadata::{MetadataSize, PIECE_BYTES},
+};
+
+/// The state machine that gets one info dict.
+///
+/// Its owner makes connections, carries bytes and keeps the time; the fetch says what to do by [`Action`]s in the
+/// [`Output`] that every call takes. It ends with one `Done` or `Failed`, after which every call does nothing.
+///
+/// - Peers that claim the same size share one assembly: no piece is asked for twice unless the first peer asked is
+///   slow. When the bytes come out wrong and several peers gave them, nobody is accused: each continues alone with the
+///   pieces that it gave itself, so that a liar can spoil only its own.
+/// - Memory: pieces that came, never more than [`FetchConfig::fetch_bytes_max`], and for each peer one message. The
+///   owner sees it as [`bytes_held`](Self::bytes_held) and may [`abort`](Self::abort) when all fetches together
+///   hold too much.
+///
+/// [`Action`]: crate::Action
+#[derive(Debug)]
+pub struct Fetch {
+    info_hash: InfoHash,
+    config: Arc<FetchConfig>,
+    started: Duration,
+    candidates: Candidates,
+    more_expected: bool,
+    /// At most [`FetchConfig::peers_max`].
+    peers: Vec<Peer>,
+    /// One for each size claimed by a peer in `peers`, and those that peers have left pieces in.
+    assemblies: Vec<Assembly>,
+    /// Sizes of which a shared assembly came out wrong: there every peer works alone.
+    distrusted: Vec<MetadataSize>,
+    /// At most [`TESTIMONIES_MAX`].
+    testimonies: Vec<Testimony>,
+    next_slot: u16,
+    /// No connects before this, after the owner had no socket.
+    hold_until: Duration,
+    overloads: u32,
+    /// When peers with nothing to ask for, or candidates that wait, should be looked at again.
+    wake_at: Option<Duration>,
+    best: Option<(Stage, PeerOutcome)>,
+    finished: bool,
+    counters: FetchCounters,
+}
+
+#[derive(Debug)]
+struct Peer {
+    slot: Slot,
+    candidate: Candidate,
+    connect_at: Duration,
+    offered_at: Duration,
+    size: Option<MetadataSize>,
+    session: PeerSession,
+}
+
+impl Fetch {
+    /// A fetch without candidates. Its time runs from `now`.
+    pub fn new(info_hash: InfoHash, config: Arc<FetchConfig>, now: Duration) -> Self {
+        Self {
+            info_hash,
+            config,
+            started: now,
+            candidates: Candidates::default(),
+            more_expected: true,
+            peers: Vec::new(),
+            assemblies: Vec::new(),
+            distrusted: Vec::new(),
+            testimonies: Vec::new(),
+            next_slot: 0,
+            hold_until: Duration::ZERO,
+            overloads: 0,
+            wake_at: None,
+            best: None,
+            finished: false,
+            counters: FetchCounters::default(),
+        }
+    }
+
+    /// Offers an endpoint. May be called at any time.
+    pub fn add_candidate(&mut self, now: Duration, candidate: Candidate, out: &mut Output) -> Admission {
+        if self.finished {
+            return Admission::Full;
+        }
+        let admission = self.candidates.offer(candidate, self.config.endpoints_max.min(ENDPOINTS_CEILING));
+        self.counters.count_admission(admission);
+        if admission == Admission::Queued {
+            self.advance(now, out);
+        }
+        admission
+    }
+
+    /// Says that no candidates are to come: from now on the fetch fails as soon as everybody was tried.
+    pub fn no_more_candidates(&mut self, now: Duration, out: &mut Output) {
+        self.more_expected = false;
+        self.advance(now, out);
+    }
+
+    /// The connection asked for stands.
+    pub fn peer_opened(&mut self, now: Duration, slot: Slot, out: &mut Output) {
+        let Some(at) = self.position(slot) else { return self.count_late() };
+        let session = &mut self.peers[at].session;
+        if session.stage() == Stage::Connect {
+            out.write(slot, |bytes| session.open(now, bytes));
+        }
+    }
+
+    /// Bytes have come, in any portions.
+    pub fn peer_data(&mut self, now: Duration, slot: Slot, bytes: &[u8], out: &mut Output) {
+        let Some(at) = self.position(slot) else { return self.count_late() };
+        self.peers[at].session.count_received(bytes.len());
+        match self.consume(now, at, bytes, out) {
+            Ok(()) => {}
+            Err(outcome) => self.end_peer(now, at, outcome, Some(CloseHow::Reset), out),
+        }
+        self.advance(now, out);
+    }
+
+    /// The connection is gone, or could not be made. Not to be called after a `Close` action, which frees the slot.
+    pub fn peer_closed(&mut self, now: Duration, slot: Slot, why: Disconnect, out: &mut Output) {
+        let Some(at) = self.position(slot) else { return self.count_late() };
+        let peer = &self.peers[at];
+        let stage = peer.session.stage();
+        let heard_nothing = peer.session.received_bytes() == 0;
+        let outcome = match (stage, why) {
+            (Stage::Connect, Disconnect::Refused) => PeerOutcome::ConnectFailed(ConnectFailure::Refused),
+            (Stage::Connect, Disconnect::Unreachable) => {
+                PeerOutcome::ConnectFailed(ConnectFailure::Unreachable)
+            }
+            (Stage::Connect, Disconnect::Timeout) => PeerOutcome::ConnectFailed(ConnectFailure::Timeout),
+            (Stage::Connect, Disconnect::Overload) => PeerOutcome::ConnectFailed(ConnectFailure::Overload),
+            (Stage::Connect, _) => PeerOutcome::ConnectFailed(ConnectFailure::Other),
+            (_, Disconnect::Eof | Disconnect::Reset) if heard_nothing => PeerOutcome::ClosedWithoutByte,
+            (_, Disconnect::Eof) => PeerOutcome::Closed(stage),
+            (_, Disconnect::Reset) => PeerOutcome::Reset(stage),
+            (_, Disconnect::Timeout) => PeerOutcome::Silent(stage),
+            _ => PeerOutcome::Broken(stage),
+        };
+        if outcome == PeerOutcome::ConnectFailed(ConnectFailure::Overload) {
+            self.overloads += 1;
+            if self.overloads <= OVERLOADS_MAX {
+                self.candidates.put_back(peer.candidate);
+            }
+            self.hold_until = now + OVERLOAD_PAUSE;
+        }
+        self.end_peer(now, at, outcome, None, out);
+        self.advance(now, out);
+    }
+
+    /// Does what is due. To be called at [`next_deadline`](Self::next_deadline); calling it more often does no harm.
+    pub fn tick(&mut self, now: Duration, out: &mut Output) {
+        if self.finished {
+            return;
+        }
+        if now >= self.time_is_over_at() {
+            return self.fail(now, FailReason::Deadline, out);
+        }
+        for at in (0..self.peers.len()).rev() {
+            let session = &mut self.peers[at].session;
+            let lost = session.in_flight().len() as u64;
+            match session.tick(now, &self.config.peer) {
+                PeerTimer::Nothing => {}
+                PeerTimer::Lost => self.counters.requests_repeated += lost,
+                PeerTimer::Silent(stage) => {
+                    let outcome = match stage {
+                        Stage::Connect => PeerOutcome::ConnectFailed(ConnectFailure::Timeout),
+                        _ => PeerOutcome::Silent(stage),
+                    };
+                    self.end_peer(now, at, outcome, Some(CloseHow::Reset), out);
+                }
+            }
+        }
+        self.advance(now, out);
+    }
+
+    /// Gives the fetch up: everything is closed, `Failed` follows.
+    pub fn abort(&mut self, now: Duration, out: &mut Output) {
+        if !self.finished {
+            self.fail(now, FailReason::Aborted, out);
+        }
+    }
+
+    /// When [`tick`](Self::tick) must be called next; `None` once it is finished. After a tick at that time the answer is
+    /// a later one.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        if self.finished {
+            return None;
+        }
+        let peers = self.peers.iter().filter_map(|peer| peer.session.deadline(&self.config.peer));
+        peers.chain(self.wake_at).chain([self.time_is_over_at()]).min()
+    }
+
+    /// Bytes on the heap that peers have caused: pieces, unfinished messages, notes about who said what.
+    pub fn bytes_held(&self) -> usize {
+        self.pieces_held()
+            + self.peers.iter().map(|peer| peer.session.bytes_held()).sum::<usize>()
+            + self.testimonies.capacity() * size_of::<Testimony>()
+    }
+
+    /// What it is looking for.
+    pub fn info_hash(&self) -> InfoHash {
+        self.info_hash
+    }
+
+    /// Connections that stand or are being made.
+    pub fn peer_count(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether `Done` or `Failed` was issued.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> &FetchCounters {
+        &self.counters
+    }
+
+    // Events of one peer.
+
+    /// Feeds bytes to the session of one peer; `Err` is the reason to hang up.
+    fn consume(
+        &mut self,
+        now: Duration,
+        at: usize,
+        mut input: &[u8],
+        out: &mut Output,
+    ) -> Result<(), PeerOutcome> {
+        if self.pieces_held() + PIECE_BYTES + input.len() > self.config.fetch_bytes_max {
+            // What nobody is adding to goes first.
+            self.drop_assemblies(|_, fed| fed);
+        }
+        let config = &*self.config;
+        loop {
+            let Peer { slot, candidate, session, size, offered_at, .. } = &mut self.peers[at];
+            let rest = &mut input;
+            let event = out
+                .write(*slot, move |bytes| {
+                    session.next_event(now, &config.peer, config.client.as_deref(), rest, bytes)
+                })
+                .map_err(PeerOutcome::Fault)?;
+            match event {
+                None => return Ok(()),
+                Some(PeerEvent::Passed) => {}
+                Some(PeerEvent::Offered(offered)) => {
+                    *size = Some(offered);
+                    *offered_at = now;
+                    if !self.assemblies.iter().any(|assembly| assembly.is_for(offered, *slot)) {
+                        let only = self.distrusted.contains(&offered).then_some(*slot);
+                        self.assemblies.push(Assembly::new(offered, only));
+                    }
+                }
+                Some(PeerEvent::Piece { index, bytes }) => {
+                    let giver = Giver { slot: *slot, addr: candidate.addr };
+                    let Some(size) = *size else { continue };
+                    let held: usize = self.assemblies.iter().map(Assembly::bytes_held).sum();
+                    if held + bytes.len() > config.fetch_bytes_max {
+                        return Err(PeerOutcome::MemoryLimit);
+                    }
+                    let Some(assembly) =
+                        self.assemblies.iter_mut().find(|assembly| assembly.is_for(size, giver.slot))
+                    else {
+                        continue;
+                    };
+                    let count = match assembly.store(index, bytes, giver) {
+                        true => &mut self.counters.pieces,
+                        false => &mut self.counters.pieces_duplicate,
+                    };
+                    *count += 1;
+                }
+            }
+        }
+    }
+
+    /// Forgets a peer and says how it ended. `how` is `None` when the connection is gone already.
+    fn end_peer(
+        &mut self,
+        now: Duration,
+        at: usize,
+        outcome: PeerOutcome,
+        how: Option<CloseHow>,
+        out: &mut Output,
+    ) {
+        let Peer { slot, candidate, connect_at, session, .. } = self.peers.remove(at);
+        // What it gave to a shared assembly stays there.
+        self.drop_assemblies(|assembly, fed| fed || (assembly.only.is_none() && assembly.bytes_held() > 0));
+        let led_nowhere = matches!(
+            outcome,
+            PeerOutcome::ConnectFailed(
+                ConnectFailure::Refused | ConnectFailure::Timeout | ConnectFailure::Other
+            ) | PeerOutcome::Fault(PeerFault::BadHandshake)
+        );
+        if led_nowhere {
+            self.candidates.try_other_port(candidate);
+        }
+        if let Some(how) = how {
+            out.close(slot, how);
+        }
+        let reached = session.stage();
+        if self.best.is_none_or(|(furthest, _)| reached > furthest) {
+            self.best = Some((reached, outcome));
+        }
+        self.counters.count_outcome(outcome);
+        self.counters.received_bytes += session.received_bytes();
+        out.report(PeerReport {
+            slot,
+            addr: candidate.addr,
+            source: candidate.source,
+            outcome,
+            reached,
+            lasted: now.saturating_sub(connect_at),
+            received_bytes: session.received_bytes(),
+            peer_id: session.peer_id(),
+            client: session.client().map(Into::into),
+        });
+    }
+
+    // The whole.
+
+    /// Goes as far as can be gone without a further event.
+    fn advance(&mut self, now: Duration, out: &mut Output) {
+        while !self.finished
+            && let Some(at) = self.assemblies.iter().position(Assembly::is_complete)
+        {
+            let assembly = self.assemblies.swap_remove(at);
+            match assembly.verify(&self.info_hash) {
+                Some(verified_by) => self.succeed(now, assembly, verified_by, out),
+                None => self.distrust(now, assembly, out),
+            }
+        }
+        if self.finished {
+            return;
+        }
+        self.wake_at = None;
+        self.ask(now, out);
+        self.connect(now, out);
+        if self.peers.is_empty() && self.candidates.is_empty() && !self.more_expected {
+            let reason = match self.candidates.any_offered() {
+                true => FailReason::Exhausted,
+                false => FailReason::NoCandidates,
+            };
+            self.fail(now, reason, out);
+        }
+    }
+
+    /// Fills the pipelines of all peers.
+    fn ask(&mut self, now: Duration, out: &mut Output) {
+        for at in 0..self.peers.len() {
+            for _ in 0..self.peers[at].session.room(now) {
+                let Some((index, repeated)) = self.choose(now, at) else { break };
+                let Peer { slot, session, .. } = &mut self.peers[at];
+                out.write(*slot, |bytes| session.request(now, index, bytes));
+                self.counters.requests += 1;
+                self.counters.requests_repeated += u64::from(repeated);
+            }
+        }
+    }
+
+    /// The piece that a peer should be asked for next, and whether another peer was asked for it already: the lowest
+    /// that nobody was asked for, else one that another peer is slow with.
+    fn choose(&mut self, now: Duration, at: usize) -> Option<(u32, bool)> {
+        let peer = &self.peers[at];
+        let assembly = self.assemblies.iter().find(|a| a.is_for(peer.size.unwrap_or(a.size()), peer.slot))?;
+        let mut slow = None;
+        for index in assembly.missing() {
+            if peer.session.in_flight().any(|(asked, _)| asked == index) {
+                continue;
+            }
+            let mut askers = self
+                .peers
+                .iter()
+                .filter(|other| other.size.is_some_and(|size| assembly.is_for(size, other.slot)))
+                .filter_map(|other| other.session.in_flight().find(|(asked, _)| *asked == index));
+            let Some((_, asked_at)) = askers.next() else { return Some((index, false)) };
+            if slow.is_none() && askers.next().is_none() {
+                if now >= asked_at + SLOW_AFTER {
+                    slow = Some(index);
+                } else {
+                    let at = asked_at + SLOW_AFTER;
+                    self.wake_at = Some(self.wake_at.map_or(at, |wake| wake.min(at)));
+                }
+            }
+        }
+        slow.map(|index| (index, true))
+    }
+
+    /// Connects to candidates while there is room, and reason to.
+    fn connect(&mut self, now: Duration, out: &mut Output) {
+        while self.peers.len() < self.config.peers_max.max(1) && !self.candidates.is_empty() {
+            if let Some(at) = self.no_connects_before(now) {
+                self.wake_at = Some(self.wake_at.map_or(at, |wake| wake.min(at)));
+                return;
+            }
+            let Some(candidate) = self.candidates.next() else { return };
+            let slot = Slot(self.next_slot);
+            self.next_slot = self.next_slot.wrapping_add(1);
+            let ours = Handshake::new(self.info_hash, self.config.peer_id);
+            self.peers.push(Peer {
+                slot,
+                candidate,
+                connect_at: now,
+                offered_at: now,
+                size: None,
+                session: PeerSession::new(ours, now),
+            });
+            self.counters.connects += 1;
+            out.connect(slot, candidate.addr, self.config.peer.connect_timeout);
+        }
+    }
+
+    /// Until when further peers are not wanted: while one delivers (in the early part of the fetch, lest somebody
+    /// who trickles keeps all others out), and after the owner had no socket.
+    fn no_connects_before(&self, now: Duration) -> Option<Duration> {
+        let eager_at = self.started + EAGER_AFTER;
+        let delivering_until = self
+            .peers
+            .iter()
+            .filter(|peer| peer.session.in_flight().len() > 0)
+            .map(|peer| peer.session.last_piece_at().unwrap_or(peer.offered_at) + DELIVERS_FOR)
+            .max()
+            .map(|until| until.min(eager_at));
+        delivering_until.into_iter().chain([self.hold_until]).max().filter(|at| *at > now)
+    }
+
+    fn succeed(&mut self, now: Duration, assembly: Assembly, verified_by: VerifiedBy, out: &mut Output) {
+        let givers = assembly.givers();
+        let raw = assembly.into_raw();
+        let others = self.assemblies.iter().flat_map(Assembly::testimonies);
+        let mut liars: Vec<Giver> = Vec::new();
+        for said in self.testimonies.iter().cloned().chain(others) {
+            if !liars.contains(&said.giver) && said.is_refuted_by(&raw) {
+                liars.push(said.giver);
+            }
+        }
+        while let Some(peer) = self.peers.first() {
+            let me = Giver { slot: peer.slot, addr: peer.candidate.addr };
+            let other_size = peer.size.is_some_and(|size| size.bytes() != raw.len());
+            let (outcome, how) = if other_size {
+                (PeerOutcome::WrongSize, CloseHow::Reset)
+            } else if liars.contains(&me) {
+                (PeerOutcome::HashMismatch, CloseHow::Reset)
+            } else if givers.contains(&me) {
+                (PeerOutcome::Served, CloseHow::Flush)
+            } else {
+                (PeerOutcome::NotNeeded, CloseHow::Reset)
+            };
+            if other_size && !liars.contains(&me) {
+                liars.push(me);
+            }
+            self.end_peer(now, 0, outcome, Some(how), out);
+        }
+        for liar in liars {
+            self.counters.liars += 1;
+            out.liar(liar.addr);
+        }
+        self.counters.done += 1;
+        self.finish();
+        let givers = givers.into_iter().map(|giver| giver.addr).collect();
+        out.done(Fetched { raw, verified_by, givers, lasted: now.saturating_sub(self.started) });
+    }
+
+    /// A complete assembly has come out wrong.
+    fn distrust(&mut self, now: Duration, mut assembly: Assembly, out: &mut Output) {
+        self.counters.assemblies_wrong += 1;
+        if let [liar] = assembly.givers()[..] {
+            self.counters.liars += 1;
+            out.liar(liar.addr);
+            // It need not be named again.
+            self.testimonies.retain(|said| said.giver != liar);
+            if let Some(at) = self.position(liar.slot) {
+                self.end_peer(now, at, PeerOutcome::HashMismatch, Some(CloseHow::Reset), out);
+            }
+            // Others that wait for pieces of this size begin anew.
+            let size = assembly.size();
+            let waits = self.peers.iter().any(|peer| peer.size == Some(size));
+            if waits && assembly.only.is_none() {
+                self.assemblies.push(Assembly::new(size, None));
+            }
+            return;
+        }
+        let room = TESTIMONIES_MAX.saturating_sub(self.testimonies.len());
+        self.testimonies.extend(assembly.testimonies().take(room));
+        self.distrusted.push(assembly.size());
+        for peer in &self.peers {
+            if peer.size == Some(assembly.size()) {
+                self.assemblies.push(assembly.split_off(peer.slot));
+            }
+        }
+    }
+
+    fn fail(&mut self, now: Duration, reason: FailReason, out: &mut Output) {
+        while !self.peers.is_empty() {
+            self.end_peer(now, 0, PeerOutcome::FetchEnded, Some(CloseHow::Reset), out);
+        }
+        self.counters.count_failure(reason);
+        self.finish();
+        let best = self.best.map(|(_, outcome)| outcome);
+        out.failed(FetchFailure { reason, best, attempts: self.counters.connects });
+    }
+
+    /// Frees everything.
+    fn finish(&mut self) {
+        self.finished = true;
+        self.wake_at = None;
+        self.assemblies = Vec::new();
+        self.testimonies = Vec::new();
+        self.candidates.forget();
+    }
+
+    /// When the fetch as a whole has taken too long.
+    fn time_is_over_at(&self) -> Duration {
+        let last_piece = self.peers.iter().filter_map(|peer| peer.session.last_piece_at()).max();
+        let with_progress = last_piece.map_or(Duration::ZERO, |at| at + self.config.peer.rerequest_after);
+        let over = (self.started + self.config.time_max).max(with_progress);
+        over.min(self.started + self.config.time_with_progress_max)
+    }
+
+    /// Keeps the assemblies of which `keep` says so; it is told whether a peer is there that feeds them.
+    fn drop_assemblies(&mut self, keep: impl Fn(&Assembly, bool) -> bool) {
+        let Self { assemblies, peers, .. } = self;
+        assemblies.retain(|assembly| {
+            let fed = peers.iter().any(|peer| peer.size.is_some_and(|size| assembly.is_for(size, peer.slot)));
+            keep(assembly, fed)
+        });
+    }
+
+    fn pieces_held(&self) -> usize {
+        self.assemblies.iter().map(Assembly::bytes_held).sum()
+    }
+
+    fn position(&self, slot: Slot) -> Option<usize> {
+        self.peers.iter().position(|peer| peer.slot == slot)
+    }
+
+    fn count_late(&mut self) {
+        self.counters.late_events = self.counters.late_events.saturating_add(1);
+    }
+}
+
+/// A piece that was asked for so long ago may be asked for at a second peer, if that has nothing else to do.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
+/// A peer whose last piece (or offer) is not older counts as delivering.
+const DELIVERS_FOR: Duration = Duration::from_secs(1);
+/// After so long everybody is tried that can be, delivering peers or not.
+const EAGER_AFTER: Duration = Duration::from_secs(10);
+/// The wait after the owner had no socket to spare.
+const OVERLOAD_PAUSE: Duration = Duration::from_secs(1);
+/// How often candidates are put back for want of a socket before they count as tried.
+const OVERLOADS_MAX: u32 = 8;
+/// Notes about who said what, kept until the truth is known: those of four of the largest info dicts.
+const TESTIMONIES_MAX: usize = 4096;
