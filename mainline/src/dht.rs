@@ -1,0 +1,304 @@
+//! The engine: one DHT with all its virtual nodes, driven by datagrams and time.
+//!
+//! The parts are of their own files; here they are put together. What happens to a datagram is in
+//! `receive` (answers) and `serve` (queries), who may be asked what and when in `query`. There are three reasons to
+//! ask anybody anything: lookups (`search`), visits (`discovery`) and staying in the network (`upkeep`).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use krpc::{ClientVersion, CompactNode, Distance, NodeId, Want};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::bogon::AddressFilter;
+use crate::bootstrap::Bootstrap;
+use crate::budget::{EndpointBudget, PacketBudget};
+use crate::config::{Config, ConfigError, PortIndex};
+use crate::contact_store::Contacts;
+use crate::counters::{Counters, Gauges};
+use crate::event::{KnownNode, Support, SweepProgress};
+use crate::external_address::ExternalAddress;
+use crate::freshness::Decay;
+use crate::id_mismatch::{self, IdMismatch};
+use crate::identity::{self, Identity};
+use crate::keyed_hash::HashKey;
+use crate::limiter::{self, Limiter};
+use crate::lookups::Lookups;
+use crate::node_table::{Added, NodeRef, NodeTable};
+use crate::odds::Odds;
+use crate::output::Output;
+use crate::paced_queue::PacedQueue;
+use crate::population::Population;
+use crate::purpose::Purpose;
+use crate::routing_table::{K, PER_SUBNET};
+use crate::rtt::RttEstimator;
+use crate::serve::{ANSWERS_WAITING_PER_PARTY, WaitingAnswer};
+use crate::server::Server;
+use crate::transactions::Transactions;
+use crate::unreachable::{self, UnreachableCache};
+use crate::upkeep::Rounds;
+use crate::virtual_node::{NodeIndex, VirtualNodes};
+use crate::visit_queue::{VisitQueue, Worth};
+use crate::visits::Visits;
+use crate::watchdog::Watchdog;
+
+/// A participant in the Mainline DHT with any number of ids behind any number of ports.
+///
+/// It does no I/O and knows no clock: [`receive`](Dht::receive) takes a datagram, [`tick`](Dht::tick)
+/// does what has become due, and both put into an [`Output`] what is to be sent and what was found out. `now` is the time since
+/// an origin of the caller's choice and never goes back.
+#[derive(Debug)]
+pub struct Dht {
+    // What it is.
+    pub(crate) nodes: VirtualNodes,
+    pub(crate) version: ClientVersion,
+    pub(crate) read_only: bool,
+    pub(crate) want: Want,
+    /// At most one node of a subnet is asked in a lookup; not on loopback, where all are in one.
+    pub(crate) diverse: bool,
+    pub(crate) min_sample_interval: Duration,
+    pub(crate) epoch: Duration,
+    pub(crate) decay: Decay,
+    pub(crate) nodes_max: usize,
+
+    // Whom it knows.
+    pub(crate) contacts: Contacts,
+    pub(crate) table: NodeTable,
+    pub(crate) bootstrap: Bootstrap,
+    pub(crate) filter: AddressFilter,
+    pub(crate) unreachable: UnreachableCache,
+    pub(crate) id_mismatch: IdMismatch,
+    pub(crate) external: [ExternalAddress; 2],
+
+    // What is in flight, and what waits.
+    pub(crate) transactions: Transactions<Purpose>,
+    pub(crate) lookups: Lookups,
+    pub(crate) visits: Visits,
+    pub(crate) queue: VisitQueue,
+    pub(crate) rounds: Rounds,
+    pub(crate) server: Server,
+    pub(crate) answers: PacedQueue<WaitingAnswer>,
+
+    // What it may do.
+    pub(crate) identity: Identity,
+    pub(crate) limiter: Limiter,
+    pub(crate) packets: PacketBudget,
+    pub(crate) endpoints: EndpointBudget,
+
+    // What it has measured.
+    pub(crate) rtt: RttEstimator,
+    pub(crate) odds: Odds,
+    pub(crate) population: Population,
+    pub(crate) watchdog: Watchdog,
+    pub(crate) counters: Counters,
+    /// Nodes of which a visit has ended, those removed since included.
+    pub(crate) visited: u64,
+
+    pub(crate) rng: StdRng,
+    turn: u32,
+    // Lists that are used again and again.
+    pub(crate) closest: Vec<(Distance, NodeRef)>,
+    pub(crate) named: Vec<CompactNode>,
+    pub(crate) scratch: Vec<u8>,
+}
+
+impl Dht {
+    /// A DHT that knows nobody but the bootstrap addresses of its configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the configuration cannot work.
+    pub fn new(config: &Config, now: Duration) -> Result<Dht, ConfigError> {
+        config.check()?;
+        let (seed, limits) = (&config.seed, &config.limits);
+        let key = |purpose| HashKey::derive(seed, purpose);
+        let per_subnet = if config.allow_loopback { K as u8 } else { PER_SUBNET };
+        let families = [false, true].map(|v6| config.ports.iter().any(|port| port.local.is_ipv6() == v6));
+        let locals = || config.ports.iter().map(|port| port.local);
+        let nodes = config.nodes.iter().map(|node| (node.id, node.port));
+        let nodes = VirtualNodes::new(locals(), nodes, per_subnet);
+        let per_ip = if config.allow_loopback { u16::MAX } else { NODES_PER_IP_MAX };
+        let mut bootstrap = Bootstrap::default();
+        for addr in &config.bootstrap {
+            bootstrap.add(now, *addr);
+        }
+        let mut dht = Dht {
+            nodes,
+            version: config.version,
+            read_only: config.read_only,
+            want: Want::default(),
+            diverse: !config.allow_loopback,
+            min_sample_interval: config.min_sample_interval,
+            epoch: config.epoch,
+            decay: config.decay,
+            nodes_max: limits.nodes_max,
+            contacts: Contacts::new(
+                if families[0] { limits.contacts_max } else { 0 },
+                if families[1] { limits.contacts_max } else { 0 },
+                seed,
+            ),
+            table: NodeTable::new(limits.nodes_max, per_ip),
+            bootstrap,
+            filter: AddressFilter::new(locals(), config.allow_loopback),
+            unreachable: UnreachableCache::new(unreachable::ENDPOINTS, key("unreachable")),
+            id_mismatch: IdMismatch::new(id_mismatch::PARTIES, key("id mismatch")),
+            external: [ExternalAddress::new(), ExternalAddress::new()],
+            transactions: Transactions::new(limits.queries_max, key("transactions"), now),
+            lookups: Lookups::new(limits.lookups_max, limits.lookups_waiting_max),
+            visits: Visits::new(limits.visits_max),
+            queue: VisitQueue::default(),
+            rounds: Rounds::default(),
+            server: Server::new(config.version, limits.stored_hashes_max, seed),
+            answers: PacedQueue::new(limits.answers_waiting_max, ANSWERS_WAITING_PER_PARTY, key("answers")),
+            identity: Identity::new(
+                (2 * limits.nodes_max).clamp(identity::CHOICES, CHOICES_MAX),
+                key("identity"),
+            ),
+            limiter: Limiter::new(limiter::PARTIES, key("limiter")),
+            packets: PacketBudget::new(limits.packets_per_second),
+            endpoints: EndpointBudget::new(limits.new_endpoints_per_minute),
+            rtt: RttEstimator::new(),
+            odds: Odds::new(),
+            population: Population::default(),
+            watchdog: Watchdog::new(now),
+            counters: Counters::default(),
+            visited: 0,
+            rng: StdRng::from_seed(*seed),
+            turn: 0,
+            closest: Vec::new(),
+            named: Vec::new(),
+            scratch: Vec::new(),
+        };
+        dht.want = dht.wanted();
+        Ok(dht)
+    }
+
+    /// Does everything that has become due. To be called every 20 to 50 ms; costs as much as is due.
+    pub fn tick(&mut self, now: Duration, out: &mut Output) {
+        self.expire_queries(now, out);
+        self.send_waiting_answers(now, out);
+        self.keep_up(now, out);
+        self.lookups.wake(now);
+        self.visits.wake(now);
+        self.collect_due(now);
+        self.run(now, out);
+    }
+
+    /// Takes up a node remembered from an earlier run. Returns whether it was new and there was room.
+    pub fn add_known(&mut self, now: Duration, node: &KnownNode) -> bool {
+        if !self.is_plausible(node.addr) || self.nodes.is_own(&node.id) || !self.can_speak_to(node.addr) {
+            return false;
+        }
+        let Added::New(at) = self.table.add(node.id, node.addr, None) else { return false };
+        let pause = Duration::from_secs(node.interval.unwrap_or(0).into()).max(self.min_sample_interval);
+        let rest = node.sampled_ago.map_or(Duration::ZERO, |ago| pause.saturating_sub(ago));
+        self.table.update(at, |entry| {
+            entry.freshness = node.freshness;
+            entry.missed = node.missed;
+            entry.support = node.support;
+            entry.version = node.version;
+            entry.num = node.num;
+            entry.interval = node.interval;
+            if node.support != Support::No {
+                entry.sample_due = now + rest;
+            }
+        });
+        if let Some(entry) = self.table.get(at) {
+            self.queue.push_ready(Worth::of(entry, now), at);
+        }
+        true
+    }
+
+    /// Takes up an address to enter the network by, as when a host name was resolved.
+    pub fn add_bootstrap(&mut self, now: Duration, addr: SocketAddr) {
+        self.bootstrap.add(now, crate::address::canonical(addr));
+    }
+
+    /// Moves a virtual node (by its place in [`Config::nodes`]) to another id, as when the external address turns out
+    /// to be another one (BEP 42). `false` when there is no such node, or the id is in use.
+    pub fn move_node(&mut self, index: u32, id: NodeId) -> bool {
+        self.nodes.move_to(NodeIndex(index), id, &mut self.contacts)
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What there is now. Costs a step for each virtual node.
+    pub fn gauges(&self) -> Gauges {
+        let tally = self.table.tally();
+        Gauges {
+            nodes: self.table.len(),
+            nodes_live: tally.live,
+            nodes_live_v4: tally.live_v4,
+            nodes_live_v6: tally.live_v6,
+            nodes_sampling: tally.sampling,
+            nodes_not_sampling: tally.not_sampling,
+            contacts: self.contacts.len(),
+            table_entries: self.nodes.table_entries(),
+            queries: self.transactions.len(),
+            lookups: self.lookups.searching(),
+            lookups_waiting: self.lookups.waiting(),
+            visits: self.visits.len(),
+            visits_waiting: self.queue.ready(),
+            answers_waiting: self.answers.len(),
+            stored_hashes: self.server.peers().len(),
+            population: self.population.estimate(),
+        }
+    }
+
+    /// Verified contacts, over both families.
+    pub fn contact_count(&self) -> usize {
+        self.contacts.len()
+    }
+
+    /// Nodes in the node table, reached or not.
+    pub fn node_count(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Live nodes by the first two bytes of their `v` (`None`: no `v`), most frequent first. Walks the whole node table.
+    pub fn clients(&self) -> Vec<(Option<[u8; 2]>, usize)> {
+        self.table.clients()
+    }
+
+    /// The ids that we have, with the port of each.
+    pub fn virtual_nodes(&self) -> impl Iterator<Item = (NodeId, PortIndex)> + '_ {
+        self.nodes.iter().map(|(_, node)| (node.id, node.port))
+    }
+
+    /// How far the sweep over all known nodes has come.
+    pub fn sweep_progress(&self) -> SweepProgress {
+        let in_flight = self.visits.len() as u64;
+        let unvisited = self.table.tally().unvisited as u64;
+        let waiting = unvisited.saturating_sub(self.visits.sweeping());
+        SweepProgress {
+            visited: self.visited,
+            waiting,
+            in_flight,
+            finished: self.has_joined() && unvisited == 0 && in_flight == 0,
+        }
+    }
+
+    /// Goes on with whatever can go on, as far as the budget for all packets allows: two steps of lookups,
+    /// then one of a visit, so that neither starves the other.
+    pub(crate) fn run(&mut self, now: Duration, out: &mut Output) {
+        let (mut lookups, mut visits) = (true, true);
+        while (lookups || visits) && self.packets.has_query(now) {
+            self.turn = self.turn.wrapping_add(1);
+            let lookup_first = !self.turn.is_multiple_of(3);
+            if lookups && (lookup_first || !visits) {
+                lookups = self.run_one_lookup(now, out);
+            } else if visits {
+                visits = self.run_one_visit(now, out);
+            }
+        }
+    }
+}
+
+/// Nodes behind one IP: some clients behind one NAT, but no network of fake nodes.
+const NODES_PER_IP_MAX: u16 = 16;
+
+/// Choices of who speaks to whom that are kept, two for a remote, 16 bytes each.
+const CHOICES_MAX: usize = 1 << 20;

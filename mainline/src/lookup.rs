@@ -1,0 +1,359 @@
+//! One iterative lookup: asks ever closer nodes until the closest have answered (Kademlia, BEP 5).
+//!
+//! The lookup decides whom to ask next; sending, budgets and time-outs are the engine's. When the nodes are
+//! known that sampled the hash, these are asked first, one packet each: they hold its peers. The rest
+//! of the lookup happens only when they name none.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use krpc::{Distance, InfoHash, NodeId};
+
+use crate::endpoint::{Endpoint, Subnet};
+use crate::event::{LookupOutcome, Peer};
+
+/// What a lookup is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// Peers of a torrent, by get_peers.
+    Peers(InfoHash),
+    /// Nodes around a point, by find_node: bootstrap, refresh, thin slices of the keyspace.
+    Nodes(NodeId),
+}
+
+impl Goal {
+    pub(crate) fn target(&self) -> NodeId {
+        match self {
+            Goal::Peers(info_hash) => info_hash.as_id(),
+            Goal::Nodes(target) => *target,
+        }
+    }
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Ask this node.
+    Ask { id: Option<NodeId>, addr: SocketAddr },
+    /// The hints are used up: add the closest nodes known, by [`Lookup::seed`].
+    Seed,
+    /// Nothing to do before an answer or a time-out, or this time.
+    Wait(Option<Duration>),
+    /// It is over.
+    Done(LookupOutcome),
+}
+
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    goal: Goal,
+    target: NodeId,
+    /// Sorted by distance.
+    candidates: Vec<Candidate>,
+    hints: Vec<Hint>,
+    phase: Phase,
+    diverse: bool,
+    peers: Vec<Endpoint>,
+    pub(crate) asked: u32,
+    pub(crate) answered: u32,
+    pub(crate) created: Duration,
+    pub(crate) started: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Hints,
+    Unseeded,
+    Searching,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    distance: Distance,
+    id: NodeId,
+    endpoint: Endpoint,
+    subnet: Subnet,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Hint {
+    endpoint: Endpoint,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Asked(Duration),
+    Answered,
+    Failed,
+}
+
+impl Lookup {
+    /// A lookup without candidates; with `diverse`, at most one candidate of a subnet is asked.
+    pub(crate) fn new(now: Duration, goal: Goal, hints: &[SocketAddr], diverse: bool) -> Lookup {
+        let mut lookup = Lookup {
+            goal,
+            target: goal.target(),
+            candidates: Vec::new(),
+            hints: Vec::new(),
+            phase: if hints.is_empty() { Phase::Unseeded } else { Phase::Hints },
+            diverse,
+            peers: Vec::new(),
+            asked: 0,
+            answered: 0,
+            created: now,
+            started: now,
+        };
+        for hint in hints {
+            lookup.hint(*hint);
+        }
+        lookup
+    }
+
+    /// Takes up another node that has sampled the hash.
+    pub(crate) fn hint(&mut self, addr: SocketAddr) {
+        if self.phase == Phase::Unseeded {
+            self.phase = Phase::Hints;
+        }
+        let endpoint = Endpoint::from(addr);
+        if self.hints.len() < HINTS_MAX && self.hints.iter().all(|hint| hint.endpoint != endpoint) {
+            self.hints.push(Hint { endpoint, state: State::New });
+        }
+    }
+
+    /// Begins to search among these nodes, once [`Step::Seed`] has asked for them.
+    pub(crate) fn seed(&mut self, now: Duration, nodes: impl Iterator<Item = (NodeId, SocketAddr)>) {
+        self.phase = Phase::Searching;
+        self.started = now;
+        self.candidates.reserve(CANDIDATES_MAX + 1);
+        for (id, addr) in nodes {
+            self.add(id, addr);
+        }
+    }
+
+    /// Takes up a node that somebody named. Returns whether it is a candidate now.
+    pub(crate) fn add(&mut self, id: NodeId, addr: SocketAddr) -> bool {
+        let endpoint = Endpoint::from(addr);
+        if self.candidates.iter().any(|known| known.endpoint == endpoint || known.id == id) {
+            return false;
+        }
+        let distance = id.distance(&self.target);
+        let subnet = Subnet::of(addr);
+        if self.diverse
+            && self.candidates.iter().any(|known| known.subnet == subnet && known.state != State::Failed)
+        {
+            return false;
+        }
+        let place = self.candidates.partition_point(|known| known.distance < distance);
+        if self.candidates.len() >= CANDIDATES_MAX {
+            // The farthest not asked yet makes room for a closer one.
+            match self.candidates.iter().rposition(|known| known.state == State::New) {
+                Some(last) if last >= place => {
+                    self.candidates.remove(last);
+                }
+                _ => return false,
+            }
+        }
+        // A node asked as a hint has had its query.
+        let state = self
+            .hints
+            .iter()
+            .find(|hint| hint.endpoint == endpoint && hint.state != State::New)
+            .map_or(State::New, |hint| hint.state);
+        self.candidates.insert(place, Candidate { distance, id, endpoint, subnet, state });
+        true
+    }
+
+    /// What to do next. `ready` says from when on a node may be asked.
+    pub(crate) fn step(&self, now: Duration, mut ready: impl FnMut(SocketAddr) -> Duration) -> Step {
+        match self.phase {
+            Phase::Hints => self.step_hints(now, ready),
+            Phase::Unseeded => Step::Seed,
+            Phase::Searching => self.step_search(now, &mut ready),
+        }
+    }
+
+    /// A query was sent to this node.
+    pub(crate) fn sent(&mut self, now: Duration, addr: SocketAddr) {
+        self.asked += 1;
+        self.set(addr, State::Asked(now));
+    }
+
+    /// The node has answered.
+    pub(crate) fn answered(&mut self, addr: SocketAddr) {
+        self.answered += 1;
+        self.set(addr, State::Answered);
+    }
+
+    /// The node has not answered in time, or with an error.
+    pub(crate) fn failed(&mut self, addr: SocketAddr) {
+        self.set(addr, State::Failed);
+    }
+
+    /// Whether a peer is new to this lookup and there is room to remember it.
+    pub(crate) fn is_new_peer(&mut self, peer: &Peer) -> bool {
+        let endpoint = Endpoint::from(peer.addr);
+        if self.peers.len() >= PEERS_MAX {
+            return false;
+        }
+        match self.peers.binary_search(&endpoint) {
+            Ok(_) => false,
+            Err(place) => {
+                self.peers.insert(place, endpoint);
+                true
+            }
+        }
+    }
+
+    pub(crate) fn goal(&self) -> Goal {
+        self.goal
+    }
+
+    pub(crate) fn peers(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether it has not begun to go through the network.
+    pub(crate) fn takes_hints(&self) -> bool {
+        self.phase != Phase::Searching
+    }
+
+    /// Distance of the K-th closest node that has answered: the measure of how dense the network is here.
+    pub(crate) fn radius(&self) -> Option<Distance> {
+        self.candidates
+            .iter()
+            .filter(|known| known.state == State::Answered)
+            .nth(K - 1)
+            .map(|known| known.distance)
+    }
+
+    fn step_hints(&self, now: Duration, mut ready: impl FnMut(SocketAddr) -> Duration) -> Step {
+        if self.peers() > 0 {
+            return Step::Done(LookupOutcome::Hinted);
+        }
+        if now >= self.created + HINT_TIME_MAX {
+            return Step::Seed;
+        }
+        if self.hints.iter().any(|hint| matches!(hint.state, State::Asked(_))) {
+            return Step::Wait(None);
+        }
+        let mut earliest = None;
+        for hint in self.hints.iter().filter(|hint| hint.state == State::New) {
+            let addr = hint.endpoint.addr();
+            let at = ready(addr);
+            if at <= now {
+                return Step::Ask { id: None, addr };
+            }
+            earliest = Some(earliest.map_or(at, |before: Duration| before.min(at)));
+        }
+        match earliest {
+            Some(at) => Step::Wait(Some(at)),
+            None => Step::Seed,
+        }
+    }
+
+    fn step_search(&self, now: Duration, ready: &mut impl FnMut(SocketAddr) -> Duration) -> Step {
+        if self.peers() >= PEERS_ENOUGH {
+            return Step::Done(LookupOutcome::Enough);
+        }
+        if now >= self.started + TIME_MAX {
+            return Step::Done(LookupOutcome::Bounded);
+        }
+        let mut fresh = 0;
+        let mut in_flight = 0;
+        let mut wake = Some(self.started + TIME_MAX);
+        let mut until = |at: Duration| wake = Some(wake.map_or(at, |before: Duration| before.min(at)));
+        for state in self.states() {
+            if let State::Asked(at) = state {
+                in_flight += 1;
+                if now < at + SLOW {
+                    fresh += 1;
+                    until(at + SLOW);
+                }
+            }
+        }
+        let may_ask = fresh < ALPHA && in_flight < 2 * ALPHA && self.asked < QUERIES_MAX;
+        // The K closest that have not failed decide. One whose budget is used up does not hold up the others: the next one
+        // is asked meanwhile.
+        let mut window = K;
+        let mut open = false;
+        for candidate in &self.candidates {
+            if window == 0 {
+                break;
+            }
+            match candidate.state {
+                State::Failed => {}
+                State::Answered => window -= 1,
+                State::Asked(_) => {
+                    window -= 1;
+                    open = true;
+                }
+                State::New => {
+                    open = true;
+                    if !may_ask {
+                        break;
+                    }
+                    let at = ready(candidate.endpoint.addr());
+                    if at <= now {
+                        return Step::Ask { id: Some(candidate.id), addr: candidate.endpoint.addr() };
+                    }
+                    until(at);
+                }
+            }
+        }
+        if !open {
+            let converged = window == 0;
+            return Step::Done(if converged { LookupOutcome::Converged } else { LookupOutcome::Exhausted });
+        }
+        if self.asked >= QUERIES_MAX && in_flight == 0 {
+            return Step::Done(LookupOutcome::Bounded);
+        }
+        Step::Wait(wake)
+    }
+
+    fn states(&self) -> impl Iterator<Item = State> {
+        self.candidates.iter().map(|candidate| candidate.state)
+    }
+
+    fn set(&mut self, addr: SocketAddr, state: State) {
+        let endpoint = Endpoint::from(addr);
+        for hint in self.hints.iter_mut().filter(|hint| hint.endpoint == endpoint) {
+            hint.state = state;
+        }
+        if let Some(candidate) = self.candidates.iter_mut().find(|known| known.endpoint == endpoint) {
+            candidate.state = state;
+        }
+    }
+}
+
+/// Nodes that have to have answered, and the size of a bucket (BEP 5).
+pub(crate) const K: usize = 8;
+
+/// Queries in parallel.
+const ALPHA: usize = 4;
+
+/// After this long without an answer another query may be sent beside the one that waits.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Twice what a lookup in a network of ten million needs with half of the contacts dead.
+const QUERIES_MAX: u32 = 96;
+
+/// A lookup still going after this is stuck behind budgets or liars.
+const TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Asking the sampler's node costs one packet and a search costs dozens: its budget is waited for, but
+/// not longer than this.
+const HINT_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Enough for the replicas of a hash (8), and for nodes that passed by.
+const HINTS_MAX: usize = 8;
+
+/// Four times what is ever in flight or answered and close.
+const CANDIDATES_MAX: usize = 64;
+
+/// More peers than a fetch of metadata can use.
+const PEERS_ENOUGH: usize = 100;
+
+/// Peers remembered, so that none is named twice.
+const PEERS_MAX: usize = 200;

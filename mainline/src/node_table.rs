@@ -1,0 +1,326 @@
+//! Every node that we have been told of and believe in, reached or not.
+//!
+//! Unlike the routing tables, which keep the few contacts that a virtual node needs, this is the map of
+//! the network: what each node is, how fresh our knowledge is, and whether it can be sampled. The
+//! sampler walks it; lookups start from it.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use krpc::{ClientVersion, Distance, NodeId};
+
+use crate::endpoint::Endpoint;
+use crate::event::Support;
+
+/// Names a node of the table; stale once the node is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct NodeRef {
+    index: u32,
+    generation: u32,
+}
+
+/// What is known of a node.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    /// The id it answered with, or the one we were told.
+    pub(crate) id: NodeId,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) told_by: Option<NodeRef>,
+    /// 0 until it answers for the first time.
+    pub(crate) freshness: u32,
+    /// Visits in a row without an answer.
+    pub(crate) missed: u8,
+    /// Its last visit, or another query since, was answered.
+    pub(crate) live: bool,
+    /// A visit of it has ended since the start.
+    pub(crate) visited: bool,
+    /// Its visit, while one is in flight.
+    pub(crate) visit: Option<u32>,
+    pub(crate) support: Support,
+    /// Samplings in a row that were not answered while other queries were.
+    pub(crate) sample_misses: u8,
+    pub(crate) version: Option<ClientVersion>,
+    pub(crate) num: Option<u32>,
+    pub(crate) interval: Option<u32>,
+    /// Samples received from it since `num` was first told: how much of it is known.
+    pub(crate) sampled: u32,
+    /// When it last answered a find_node of a visit.
+    pub(crate) checked: Option<Duration>,
+    /// Not to be sampled before.
+    pub(crate) sample_due: Duration,
+}
+
+impl Node {
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.endpoint.addr()
+    }
+}
+
+/// What became of a node that was to be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Added {
+    New(NodeRef),
+    /// It was there, maybe under another id.
+    Known(NodeRef),
+    /// The table, or the share of its IP, is full.
+    Refused,
+}
+
+#[derive(Debug)]
+pub(crate) struct NodeTable {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    by_endpoint: HashMap<Endpoint, u32>,
+    per_ip: HashMap<IpAddr, u16>,
+    per_ip_max: u16,
+    nodes_max: usize,
+    /// Nodes by the first bits of their id, so that the closest to a target are found without a search
+    /// through all: the slices in order of `prefix ^ i` are in order of distance.
+    slices: Vec<Vec<u32>>,
+    tally: Tally,
+}
+
+/// Live nodes, counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Tally {
+    pub(crate) live: usize,
+    pub(crate) live_v4: usize,
+    pub(crate) live_v6: usize,
+    pub(crate) sampling: usize,
+    pub(crate) not_sampling: usize,
+    /// Nodes, live or not, of which no visit has ended.
+    pub(crate) unvisited: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    node: Option<Node>,
+}
+
+impl NodeTable {
+    /// A table for at most `nodes_max` nodes, of which `per_ip_max` may share an IP.
+    pub(crate) fn new(nodes_max: usize, per_ip_max: u16) -> NodeTable {
+        NodeTable {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_endpoint: HashMap::new(),
+            per_ip: HashMap::new(),
+            per_ip_max,
+            nodes_max: nodes_max.min(u32::MAX as usize),
+            slices: vec![Vec::new(); SLICES],
+            tally: Tally::default(),
+        }
+    }
+
+    /// Adds a node that was never visited. `told_by` says by whom we know it.
+    pub(crate) fn add(&mut self, id: NodeId, addr: SocketAddr, told_by: Option<NodeRef>) -> Added {
+        let endpoint = Endpoint::from(addr);
+        if let Some(index) = self.by_endpoint.get(&endpoint) {
+            return Added::Known(self.reference(*index));
+        }
+        if self.len() >= self.nodes_max {
+            return Added::Refused;
+        }
+        let per_ip = self.per_ip.entry(endpoint.ip()).or_insert(0);
+        if *per_ip >= self.per_ip_max {
+            return Added::Refused;
+        }
+        *per_ip += 1;
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, node: None });
+            (self.slots.len() - 1) as u32
+        });
+        self.slots[index as usize].node = Some(Node {
+            id,
+            endpoint,
+            told_by,
+            freshness: 0,
+            missed: 0,
+            live: false,
+            visited: false,
+            visit: None,
+            support: Support::Unknown,
+            sample_misses: 0,
+            version: None,
+            num: None,
+            interval: None,
+            sampled: 0,
+            checked: None,
+            sample_due: Duration::ZERO,
+        });
+        self.by_endpoint.insert(endpoint, index);
+        self.slices[slice_of(&id)].push(index);
+        self.tally.unvisited += 1;
+        Added::New(self.reference(index))
+    }
+
+    /// Forgets a node.
+    pub(crate) fn remove(&mut self, node: NodeRef) -> Option<Node> {
+        self.get(node)?;
+        let slot = self.slots.get_mut(node.index as usize)?;
+        let removed = slot.node.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(node.index);
+        self.by_endpoint.remove(&removed.endpoint);
+        self.leave_slice(&removed.id, node.index);
+        let ip = removed.endpoint.ip();
+        if let Some(per_ip) = self.per_ip.get_mut(&ip) {
+            *per_ip -= 1;
+            if *per_ip == 0 {
+                self.per_ip.remove(&ip);
+            }
+        }
+        self.count_out(&removed);
+        Some(removed)
+    }
+
+    /// Changes what is known of a node, keeping the counts right.
+    pub(crate) fn update<T>(&mut self, node: NodeRef, change: impl FnOnce(&mut Node) -> T) -> Option<T> {
+        let before = self.get(node)?.clone();
+        let slot = self.slots.get_mut(node.index as usize)?.node.as_mut()?;
+        let result = change(slot);
+        let after = slot.clone();
+        if before.id != after.id {
+            self.leave_slice(&before.id, node.index);
+            self.slices[slice_of(&after.id)].push(node.index);
+        }
+        self.count_out(&before);
+        self.count_in(&after);
+        Some(result)
+    }
+
+    pub(crate) fn get(&self, node: NodeRef) -> Option<&Node> {
+        let slot = self.slots.get(node.index as usize)?;
+        if slot.generation == node.generation { slot.node.as_ref() } else { None }
+    }
+
+    pub(crate) fn find(&self, addr: SocketAddr) -> Option<NodeRef> {
+        self.by_endpoint.get(&Endpoint::from(addr)).map(|index| self.reference(*index))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_endpoint.len()
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Live nodes by the first two bytes of their `v` (`None`: they send none), most frequent first; at most
+    /// [`CLIENTS_MAX`] rows, the last of which then stands for all the rest. Walks the whole table.
+    pub(crate) fn clients(&self) -> Vec<(Option<[u8; 2]>, usize)> {
+        let mut counts: HashMap<Option<[u8; 2]>, usize> = HashMap::new();
+        for node in self.slots.iter().filter_map(|slot| slot.node.as_ref()).filter(|node| node.live) {
+            *counts.entry(node.version.map(|version| version.client())).or_insert(0) += 1;
+        }
+        let mut rows: Vec<_> = counts.into_iter().collect();
+        rows.sort_unstable_by_key(|(client, count)| (std::cmp::Reverse(*count), *client));
+        if rows.len() > CLIENTS_MAX {
+            let rest = rows[CLIENTS_MAX - 1..].iter().map(|(_, count)| count).sum();
+            rows.truncate(CLIENTS_MAX - 1);
+            rows.push((None, rest));
+        }
+        rows
+    }
+
+    /// The `count` nodes closest to `target` among those that `accept` takes, closest first.
+    pub(crate) fn closest(
+        &self,
+        target: &NodeId,
+        count: usize,
+        accept: impl Fn(&Node) -> bool,
+        found: &mut Vec<(Distance, NodeRef)>,
+    ) {
+        found.clear();
+        let prefix = slice_of(target);
+        for offset in 0..SLICES {
+            for index in &self.slices[prefix ^ offset] {
+                if let Some(node) = &self.slots[*index as usize].node
+                    && accept(node)
+                {
+                    found.push((node.id.distance(target), self.reference(*index)));
+                }
+            }
+            if found.len() >= count {
+                break;
+            }
+        }
+        found.sort_unstable();
+        found.truncate(count);
+    }
+
+    /// Live nodes whose id begins with the `bits` bits of `slice`; `bits` up to [`SLICE_BITS`].
+    pub(crate) fn live_in(&self, slice: usize, bits: u32) -> usize {
+        let width = SLICE_BITS - bits.min(SLICE_BITS);
+        self.slices
+            .iter()
+            .skip(slice << width)
+            .take(1 << width)
+            .flatten()
+            .filter(|index| self.slots[**index as usize].node.as_ref().is_some_and(|node| node.live))
+            .count()
+    }
+
+    fn reference(&self, index: u32) -> NodeRef {
+        NodeRef { index, generation: self.slots[index as usize].generation }
+    }
+
+    fn leave_slice(&mut self, id: &NodeId, index: u32) {
+        let slice = &mut self.slices[slice_of(id)];
+        if let Some(place) = slice.iter().position(|other| *other == index) {
+            slice.swap_remove(place);
+        }
+    }
+
+    fn count_in(&mut self, node: &Node) {
+        self.tally.unvisited += usize::from(!node.visited);
+        if !node.live {
+            return;
+        }
+        self.tally.live += 1;
+        if node.endpoint.is_v4() {
+            self.tally.live_v4 += 1;
+        } else {
+            self.tally.live_v6 += 1;
+        }
+        match node.support {
+            Support::Yes => self.tally.sampling += 1,
+            Support::No => self.tally.not_sampling += 1,
+            Support::Unknown => {}
+        }
+    }
+
+    fn count_out(&mut self, node: &Node) {
+        self.tally.unvisited -= usize::from(!node.visited);
+        if !node.live {
+            return;
+        }
+        self.tally.live -= 1;
+        if node.endpoint.is_v4() {
+            self.tally.live_v4 -= 1;
+        } else {
+            self.tally.live_v6 -= 1;
+        }
+        match node.support {
+            Support::Yes => self.tally.sampling -= 1,
+            Support::No => self.tally.not_sampling -= 1,
+            Support::Unknown => {}
+        }
+    }
+}
+
+/// Bits of an id that choose its slice.
+pub(crate) const SLICE_BITS: u32 = 12;
+
+/// With a million nodes a slice has 250: short enough to walk, and few enough slices to skip when empty.
+const SLICES: usize = 1 << SLICE_BITS;
+
+/// Client names come from the outside: this many rows of them are given.
+const CLIENTS_MAX: usize = 256;
+
+fn slice_of(id: &NodeId) -> usize {
+    let bytes = id.as_bytes();
+    usize::from(u16::from_be_bytes([bytes[0], bytes[1]]) >> (16 - SLICE_BITS))
+}

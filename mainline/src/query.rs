@@ -1,0 +1,99 @@
+//! Asking: the one place from which queries of ours go out, past all budgets.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use krpc::{Method, NodeId, Want, encode};
+
+use crate::counters::MessageType;
+use crate::dht::Dht;
+use crate::limiter::Refusal;
+use crate::output::Output;
+use crate::paced_queue::RETRY_AFTER;
+use crate::purpose::Purpose;
+use crate::virtual_node::Family;
+
+/// Why a query was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotNow {
+    /// The remote's own budget allows it from this time on.
+    Remote(Duration),
+    /// A budget for all remotes is used up, or too many queries wait for an answer: try at the next chance.
+    Busy,
+    /// This address is not to be asked at all.
+    Never,
+}
+
+impl Dht {
+    /// Sends a query if everything allows it. `id` is the remote's, if known: it decides who of us asks.
+    pub(crate) fn ask(
+        &mut self,
+        now: Duration,
+        to: SocketAddr,
+        id: Option<&NodeId>,
+        method: Method<'_>,
+        purpose: Purpose,
+        out: &mut Output,
+    ) -> Result<(), NotNow> {
+        if !self.may_contact(now, to) {
+            return Err(NotNow::Never);
+        }
+        if !self.transactions.has_room() {
+            self.counters.limited_by_queries += 1;
+            return Err(NotNow::Busy);
+        }
+        if !self.endpoints.allows(now, to) {
+            self.counters.limited_by_endpoints += 1;
+            return Err(NotNow::Busy);
+        }
+        if !self.packets.has_query(now) {
+            self.counters.limited_by_packets += 1;
+            return Err(NotNow::Busy);
+        }
+        let Some(speaker) = self.identity.speaker(&self.nodes, to, id) else { return Err(NotNow::Never) };
+        let Some(node) = self.nodes.node(speaker) else { return Err(NotNow::Never) };
+        let (own_id, port) = (node.id, node.port);
+        if let Err(refusal) = self.limiter.query(now, to.ip()) {
+            self.counters.limited_by_remote += 1;
+            return Err(match refusal {
+                Refusal::NotBefore(at) => NotNow::Remote(at),
+                Refusal::TableFull => NotNow::Remote(now + RETRY_AFTER),
+            });
+        }
+        let Ok(tid) = self.transactions.begin(now, port, to, self.rtt.timeout(), purpose) else {
+            return Err(NotNow::Busy);
+        };
+        self.packets.query(now);
+        self.endpoints.count(now, to);
+        let query = encode::Query {
+            tid: tid.as_bytes(),
+            id: own_id,
+            version: Some(self.version),
+            read_only: self.read_only,
+            want: self.want,
+            method,
+        };
+        let bytes = out.send(port, to, |buffer| query.encode(buffer));
+        self.counters.sent.count(MessageType::of(&method), bytes);
+        Ok(())
+    }
+
+    /// Whether an address can be a remote's at all, and is none that we have given up.
+    pub(crate) fn may_contact(&self, now: Duration, to: SocketAddr) -> bool {
+        self.is_plausible(to)
+            && !self.unreachable.contains(now, to)
+            && !self.id_mismatch.is_banned(now, to.ip())
+    }
+
+    /// Whether an address can be a remote's at all: not of a kind that nobody has, and none of ours.
+    pub(crate) fn is_plausible(&self, addr: SocketAddr) -> bool {
+        self.filter.check(addr).is_ok()
+    }
+
+    /// What we ask for (BEP 32): contacts of both families if we can speak to both, else those of the family that
+    /// we ask by, as without saying anything.
+    pub(crate) fn wanted(&self) -> Want {
+        let both = self.speaks(Family::V4) && self.speaks(Family::V6);
+        Want { n4: both, n6: both }
+    }
+}

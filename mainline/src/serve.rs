@@ -1,0 +1,117 @@
+//! Queries of others: answered by the node that the remote knows, within its budget, and listened to.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use krpc::{CompactNode, Message, Method, Query};
+
+use crate::config::PortIndex;
+use crate::counters::{DropReason, MessageType};
+use crate::dht::Dht;
+use crate::limiter::Refusal;
+use crate::output::Output;
+use crate::paced_queue::RETRY_AFTER;
+use crate::server::{Asked, Served};
+
+/// An answer that waits for the budget of its remote.
+#[derive(Debug)]
+pub(crate) struct WaitingAnswer {
+    port: PortIndex,
+    to: SocketAddr,
+    kind: MessageType,
+    payload: Box<[u8]>,
+}
+
+impl Dht {
+    /// A query has come in.
+    pub(crate) fn serve(
+        &mut self,
+        now: Duration,
+        port: PortIndex,
+        from: SocketAddr,
+        message: &Message<'_>,
+        query: &Query<'_>,
+        out: &mut Output,
+    ) -> Result<(), DropReason> {
+        if let Method::GetPeers { info_hash, .. } = query.method {
+            self.counters.hashes_asked_for += 1;
+            out.asked_for(info_hash, from);
+        }
+        if !message.read_only {
+            // BEP 43: a read-only node answers nobody, so it is no contact.
+            self.contact_heard(now, from);
+            self.learn(now, None, std::iter::once(CompactNode { id: query.id, addr: from }));
+        }
+        if self.read_only {
+            return Err(DropReason::ReadOnly);
+        }
+        // The line of a flooder does not get longer than what is worth waiting for.
+        if self.answers.waiting_for(from.ip()) >= ANSWERS_WAITING_PER_PARTY || !self.packets.answer(now) {
+            return Err(DropReason::OverBudget);
+        }
+        let aim = query.method.target().unwrap_or(query.id);
+        let answering =
+            self.identity.answerer(&self.nodes, port, from, &aim).ok_or(DropReason::NoSuchPort)?;
+        let asked = Asked { from, answering, tid: message.tid, query: *query };
+        let ready = self.limiter.reply(now, from.ip());
+        let (server, nodes, contacts) = (&mut self.server, &self.nodes, &self.contacts);
+        let served = match ready {
+            Ok(()) => {
+                let (served, bytes) =
+                    out.try_send(port, from, |buffer| server.answer(now, &asked, nodes, contacts, buffer));
+                if bytes > 0 {
+                    self.counters.sent.count(kind_of(served), bytes);
+                }
+                served
+            }
+            Err(refusal) => {
+                self.scratch.clear();
+                let served = server.answer(now, &asked, nodes, contacts, &mut self.scratch);
+                let ready_at = match refusal {
+                    Refusal::NotBefore(at) => at,
+                    Refusal::TableFull => now + RETRY_AFTER,
+                };
+                let payload = self.scratch.as_slice().into();
+                let answer = WaitingAnswer { port, to: from, kind: kind_of(served), payload };
+                let refused = self.answers.push(ready_at, from.ip(), answer).is_err();
+                if refused {
+                    self.counters.drop(DropReason::OverBudget);
+                } else {
+                    self.counters.answers_delayed += 1;
+                }
+                served
+            }
+        };
+        match (served, query.method) {
+            (Served::Announced { info_hash, peer, seed }, Method::AnnouncePeer { name, .. }) => {
+                self.counters.hashes_announced += 1;
+                let name = name.map(|name| &name[..name.len().min(NAME_MAX)]);
+                out.announced(info_hash, from, peer, seed, name);
+            }
+            (Served::Refused(_), Method::AnnouncePeer { .. }) => self.counters.announces_refused += 1,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Sends the answers whose remotes' budgets allow it now.
+    pub(crate) fn send_waiting_answers(&mut self, now: Duration, out: &mut Output) {
+        while let Some((_, answer)) = self.answers.pop_ready(now, |ip| self.limiter.reply(now, ip)) {
+            let bytes = out.send(answer.port, answer.to, |buffer| buffer.extend_from_slice(&answer.payload));
+            self.counters.sent.count(answer.kind, bytes);
+        }
+    }
+}
+
+fn kind_of(served: Served) -> MessageType {
+    match served {
+        Served::Refused(_) => MessageType::Error,
+        _ => MessageType::Reply,
+    }
+}
+
+/// At 4 packets a second to one remote these take a second.
+pub(crate) const ANSWERS_WAITING_PER_PARTY: usize = 4;
+
+/// A name is a hint; the longest seen in the wild have a few hundred bytes.
+const NAME_MAX: usize = 1_024;

@@ -1,0 +1,173 @@
+//! Staying in the network: entering it, joining it with each virtual node, and keeping the routing tables alive.
+
+use std::time::Duration;
+
+use krpc::{Method, NodeId};
+
+use crate::dht::Dht;
+use crate::node_table::SLICE_BITS;
+use crate::output::Output;
+use crate::purpose::Purpose;
+use crate::query::NotNow;
+use crate::virtual_node::{Family, NodeIndex};
+
+/// Where the rounds of upkeep are.
+#[derive(Debug, Default)]
+pub(crate) struct Rounds {
+    /// Virtual nodes that have not looked up their own id yet: from this one on.
+    join_next: u32,
+    /// Lookups of own ids in flight.
+    joining: u32,
+    /// The virtual node whose table is looked after next.
+    table_next: u32,
+    /// Tables looked after so far.
+    table_turn: u32,
+    table_due: Duration,
+    refresh_due: Duration,
+    /// The slice of the keyspace that is looked at next.
+    slice_next: usize,
+    slice_due: Duration,
+    bootstrap_turn: u32,
+}
+
+impl Dht {
+    /// Everything that is due to stay in the network.
+    pub(crate) fn keep_up(&mut self, now: Duration, out: &mut Output) {
+        let live = self.table.tally().live;
+        if self.watchdog.wants_reseed(now, live) {
+            self.reseed(now, out);
+        }
+        self.enter(now, live, out);
+        if live > 0 && !self.watchdog.is_cut_off(now) {
+            self.join(now);
+            self.look_after_tables(now, out);
+            self.fill_slices(now);
+        }
+    }
+
+    /// Whether the start-up is over: every bootstrap address was tried, every virtual node has joined.
+    pub(crate) fn has_joined(&self) -> bool {
+        let all = self.joins();
+        self.bootstrap.is_settled() && self.rounds.joining == 0 && self.rounds.join_next >= all
+    }
+
+    /// A lookup of ours for contacts is over.
+    pub(crate) fn upkeep_lookup_done(&mut self, target: NodeId) {
+        if self.nodes.is_own(&target) {
+            self.rounds.joining = self.rounds.joining.saturating_sub(1);
+        }
+    }
+
+    /// Starts over from the bootstrap addresses.
+    fn reseed(&mut self, now: Duration, out: &mut Output) {
+        self.bootstrap.restart(now);
+        self.rounds.join_next = 0;
+        self.counters.reseeds += 1;
+        out.reseeded();
+    }
+
+    /// Asks the bootstrap addresses. A remote sees one of us only, so for which of our ids it is asked
+    /// changes and who asks does not.
+    fn enter(&mut self, now: Duration, live: usize, out: &mut Output) {
+        while let Some(addr) = self.bootstrap.next(now, live) {
+            self.rounds.bootstrap_turn = self.rounds.bootstrap_turn.wrapping_add(1);
+            let turn = NodeIndex(self.rounds.bootstrap_turn % self.nodes.len().max(1) as u32);
+            let Some(node) = self.nodes.node(turn) else { break };
+            let target = node.id;
+            match self.ask(now, addr, None, Method::FindNode { target }, Purpose::Bootstrap, out) {
+                Ok(()) => self.bootstrap.asked(addr),
+                Err(NotNow::Remote(ready)) => self.bootstrap.put_off(addr, ready),
+                Err(NotNow::Busy) => break,
+                Err(NotNow::Never) => self.bootstrap.failed(now, addr),
+            }
+        }
+    }
+
+    /// Has the virtual nodes look up their own ids, a few at a time.
+    fn join(&mut self, now: Duration) {
+        while self.rounds.join_next < self.joins() {
+            let Some(node) = self.nodes.node(NodeIndex(self.rounds.join_next)) else { break };
+            let target = node.id;
+            if !self.find_nodes(now, target) {
+                break;
+            }
+            self.rounds.join_next += 1;
+            self.rounds.joining += 1;
+        }
+    }
+
+    /// Beyond some virtual nodes, the contacts that these bring in serve the others too.
+    fn joins(&self) -> u32 {
+        (self.nodes.len() as u32).min(JOINS_MAX)
+    }
+
+    /// Goes through the routing tables, each once in a quarter of an hour: shares contacts among them, asks the contact that is
+    /// silent for longest, refreshes a bucket that nothing has happened in.
+    fn look_after_tables(&mut self, now: Duration, out: &mut Output) {
+        let count = self.nodes.len() as u32;
+        if now < self.rounds.table_due || count == 0 {
+            return;
+        }
+        // The first round comes soon: new tables have much to share.
+        let round = if self.rounds.table_turn < count { TABLE_ROUND / 15 } else { TABLE_ROUND };
+        self.rounds.table_turn = self.rounds.table_turn.saturating_add(1);
+        self.rounds.table_due = now + round / count;
+        let index = NodeIndex(self.rounds.table_next % count);
+        self.rounds.table_next = (index.0 + 1) % count;
+        for family in [Family::V4, Family::V6] {
+            if !self.speaks(family) {
+                continue;
+            }
+            let mut bucket = Some(0);
+            while let Some(from) = bucket {
+                bucket = self.nodes.share(now, &mut self.contacts, family, index, from);
+            }
+            if let Some(contact) = self.most_questionable(now, family, index) {
+                self.ping(now, &contact, out);
+            }
+            if now < self.rounds.refresh_due {
+                continue;
+            }
+            if let Some(target) = self.stale_target(now, family, index)
+                && self.find_nodes(now, target)
+            {
+                self.rounds.refresh_due = now + REFRESH_PAUSE;
+            }
+        }
+    }
+
+    /// Looks up a point in a slice of the keyspace in which we know less than half of the nodes that should be
+    /// there.
+    fn fill_slices(&mut self, now: Duration) {
+        if now < self.rounds.slice_due {
+            return;
+        }
+        self.rounds.slice_due = now + SLICE_PAUSE;
+        let expected = self.population.estimate().min(self.nodes_max as u64 * 4 / 5);
+        let bits = (expected / SLICE_NODES).checked_ilog2().unwrap_or(0).min(SLICE_BITS);
+        let slice = self.rounds.slice_next % (1 << bits);
+        self.rounds.slice_next = (slice + 1) % (1 << bits);
+        if (self.table.live_in(slice, bits) as u64) < (expected >> bits) / 2 {
+            let mut prefix = [0; 20];
+            let first = if bits == 0 { 0 } else { (slice as u16) << (16 - bits) };
+            prefix[..2].copy_from_slice(&first.to_be_bytes());
+            let target = NodeId::from_bytes(prefix).with_random_suffix(bits, &mut self.rng);
+            self.find_nodes(now, target);
+        }
+    }
+}
+
+/// Virtual nodes that look up their own ids at the start.
+const JOINS_MAX: u32 = 64;
+
+/// Each table is looked after once in this time (BEP 5).
+const TABLE_ROUND: Duration = Duration::from_secs(15 * 60);
+
+/// Between two lookups to refresh buckets: with ten thousand virtual nodes they would never end.
+const REFRESH_PAUSE: Duration = Duration::from_secs(2);
+
+/// Between two looks at slices of the keyspace.
+const SLICE_PAUSE: Duration = Duration::from_secs(2);
+
+/// A slice should have so many nodes, for its count to say something.
+const SLICE_NODES: u64 = 64;

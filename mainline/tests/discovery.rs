@@ -1,0 +1,224 @@
+//! The sampler in a simulated network: everybody is visited, everything obtainable is found, nobody is annoyed.
+
+mod world;
+
+use std::time::Duration;
+
+use rand::RngExt;
+use world::{Nature, SECOND, World};
+
+/// A thousand nodes of which three in ten are dead, one packet in five is lost.
+fn lossy(seed: u64) -> World {
+    let mut world = World::new(seed, 0.2);
+    world.populate(1_000, |rng| {
+        if rng.random_bool(0.3) { Nature::Dead } else { Nature::Sampling { interval: 60 } }
+    });
+    world.announce_torrents(700);
+    let bootstrap: Vec<_> = world.live().take(3).collect();
+    world.add_engine(2, 8, bootstrap);
+    world
+}
+
+#[test]
+fn with_dead_contacts_and_loss_all_live_nodes_are_visited_and_all_hashes_found() {
+    let mut world = lossy(1);
+    let end = world.now + Duration::from_secs(600);
+    let finished = world.run_until(end, |world| world.engines[0].dht.sweep_progress().finished);
+    let engine = &world.engines[0];
+    assert!(finished, "{:?} {:?}", engine.dht.sweep_progress(), engine.dht.gauges());
+    let live: Vec<_> = world.live().collect();
+    let visited = live.iter().filter(|addr| engine.found.replied.contains(addr)).count();
+    assert!(visited * 100 >= live.len() * 99, "{visited} of {}", live.len());
+    engine.watch.assert_polite();
+    let took = world.now - SECOND;
+    let packets = engine.watch.queries as f64 / live.len() as f64;
+    println!("visited {visited} of {}, {packets:.2} queries per live node, {took:?}", live.len());
+
+    // Samplings that were lost are made up for when the nodes may be sampled again.
+    world.run_for(Duration::from_secs(700));
+    let engine = &world.engines[0];
+    let found = world.truth.keys().filter(|hash| engine.found.sampled.contains(*hash)).count();
+    assert!(found * 100 >= world.truth.len() * 99, "{found} of {}", world.truth.len());
+    assert!(
+        engine.watch.sample_pause_min >= Some(Duration::from_secs(300)),
+        "{:?}",
+        engine.watch.sample_pause_min
+    );
+    engine.watch.assert_polite();
+    println!("found {found} of {}, {:?}", world.truth.len(), engine.dht.counters());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_and_every_seed_finds_its_hashes() {
+    let run = |seed: u64| {
+        let mut world = World::new(seed, 0.2);
+        world.populate(150, |rng| {
+            if rng.random_bool(0.3) { Nature::Dead } else { Nature::Sampling { interval: 60 } }
+        });
+        world.announce_torrents(60);
+        let bootstrap: Vec<_> = world.live().take(2).collect();
+        world.add_engine(2, 4, bootstrap);
+        world.run_for(Duration::from_secs(400));
+        let engine = &world.engines[0];
+        engine.watch.assert_polite();
+        let found = world.truth.keys().filter(|hash| engine.found.sampled.contains(*hash)).count();
+        (engine.found.trace, engine.watch.queries, found, world.truth.len())
+    };
+    let (mut found, mut all) = (0, 0);
+    for seed in 0..200 {
+        let first = run(seed);
+        assert_eq!(first, run(seed), "seed {seed}");
+        found += first.2;
+        all += first.3;
+    }
+    assert!(found * 100 >= all * 99, "{found} of {all}");
+}
+
+#[test]
+fn clients_without_bep51_are_asked_for_contacts_and_soon_not_sampled_any_more() {
+    let mut world = World::new(3, 0.0);
+    world.populate(600, |rng| match rng.random_range(0..10) {
+        0 => Nature::Refusing,
+        1 => Nature::Confusing,
+        2..6 => Nature::Silent,
+        _ => Nature::Sampling { interval: 600 },
+    });
+    world.announce_torrents(200);
+    let bootstrap: Vec<_> = world.live().take(1).collect();
+    world.add_engine_with(1, 8, bootstrap, |config| config.limits.packets_per_second = 40);
+    let end = world.now + Duration::from_secs(300);
+    assert!(world.run_until(end, |world| world.engines[0].dht.sweep_progress().finished));
+    let engine = &world.engines[0];
+    assert_eq!(engine.found.replied.len(), 600);
+    let gauges = engine.dht.gauges();
+    let of = |wanted: fn(Nature) -> bool| world.nodes.iter().filter(|node| wanted(node.nature)).count();
+    assert_eq!(gauges.nodes_live, 600);
+    assert_eq!(gauges.nodes_sampling, of(Nature::stores));
+    let silent: Vec<_> = world.nodes.iter().filter(|node| node.nature == Nature::Silent).collect();
+    let sampled: u64 = silent.iter().filter_map(|node| node.asked.get("sample_infohashes")).sum();
+    assert!(sampled * 2 < silent.len() as u64, "{sampled} samplings of {} silent nodes", silent.len());
+    assert!(silent.iter().all(|node| node.asked["find_node"] >= 1));
+    let clients = engine.dht.clients();
+    assert!(clients.contains(&(Some(*b"TR"), silent.len())), "{clients:?}");
+    assert_eq!(clients.iter().map(|(_, count)| count).sum::<usize>(), 600);
+    let found = world.truth.keys().filter(|hash| engine.found.sampled.contains(*hash)).count();
+    assert_eq!(found, world.truth.len());
+    engine.watch.assert_polite();
+}
+
+#[test]
+fn a_node_is_sampled_again_after_its_interval_and_never_before() {
+    let mut world = World::new(4, 0.0);
+    world.populate(60, |_| Nature::Sampling { interval: 900 });
+    let bootstrap: Vec<_> = world.live().take(1).collect();
+    world.add_engine(1, 2, bootstrap);
+    world.run_for(Duration::from_secs(4_000));
+    let engine = &world.engines[0];
+    let least = engine.watch.sample_pause_min.unwrap();
+    assert!(least >= Duration::from_secs(900), "{least:?}");
+    let asked: Vec<u64> = world.nodes.iter().map(|node| node.asked["sample_infohashes"]).collect();
+    assert!(asked.iter().all(|count| (4..=5).contains(count)), "{asked:?}");
+}
+
+#[test]
+fn the_floor_under_the_interval_is_a_setting() {
+    let mut world = World::new(5, 0.0);
+    world.populate(20, |_| Nature::Sampling { interval: 0 });
+    let bootstrap: Vec<_> = world.live().take(1).collect();
+    world.add_engine_with(1, 2, bootstrap, |config| config.min_sample_interval = 2 * SECOND);
+    world.run_for(Duration::from_secs(100));
+    let engine = &world.engines[0];
+    let least = engine.watch.sample_pause_min.unwrap();
+    assert!((2 * SECOND..3 * SECOND).contains(&least), "{least:?}");
+    assert!(world.nodes.iter().all(|node| node.asked["sample_infohashes"] >= 40));
+    engine.watch.assert_polite();
+}
+
+#[test]
+fn nodes_that_vanish_lose_their_freshness_round_by_round() {
+    let mut world = World::new(6, 0.0);
+    world.populate(50, |_| Nature::Sampling { interval: 60 });
+    let bootstrap: Vec<_> = world.live().take(1).collect();
+    world.add_engine_with(1, 2, bootstrap, |config| config.epoch = Duration::from_secs(3_600));
+    world.run_for(Duration::from_secs(600));
+    assert_eq!(world.engines[0].found.replied.len(), 50);
+    for node in &mut world.nodes[..25] {
+        node.nature = Nature::Dead;
+    }
+    // Seen a few times: missed once costs nothing, missed twice a point, missed six times all.
+    world.run_for(Duration::from_secs(1_200));
+    assert_eq!(world.engines[0].dht.node_count(), 50);
+    assert_eq!(world.engines[0].dht.gauges().nodes_live, 25);
+    world.run_for(Duration::from_secs(8 * 3_600));
+    assert_eq!(world.engines[0].dht.node_count(), 25);
+    assert_eq!(world.engines[0].found.removed.len(), 25);
+}
+
+#[test]
+fn an_hour_without_network_costs_no_node_and_needs_no_help() {
+    let mut world = World::new(7, 0.02);
+    world.populate(300, |_| Nature::Sampling { interval: 60 });
+    let bootstrap: Vec<_> = world.live().take(1).collect();
+    world.add_engine(1, 4, bootstrap);
+    world.run_for(Duration::from_secs(900));
+    let before = world.engines[0].dht.node_count();
+    assert_eq!(before, 300);
+    world.network.cut = true;
+    world.run_for(Duration::from_secs(3_600));
+    let queries = world.engines[0].watch.queries;
+    assert!(world.engines[0].dht.counters().reseeds > 0);
+    assert!(world.engines[0].dht.node_count() >= 295, "{}", world.engines[0].dht.node_count());
+    world.network.cut = false;
+    world.run_for(Duration::from_secs(900));
+    let engine = &world.engines[0];
+    assert!(engine.dht.gauges().nodes_live >= 298, "{:?}", engine.dht.gauges());
+    assert!(engine.watch.queries > queries + 300);
+    engine.watch.assert_polite();
+}
+
+#[test]
+fn the_budgets_for_packets_and_new_endpoints_hold() {
+    let mut world = World::new(8, 0.0);
+    world.populate(500, |_| Nature::Sampling { interval: 60 });
+    let bootstrap: Vec<_> = world.live().take(1).collect();
+    world.add_engine_with(1, 4, bootstrap, |config| {
+        config.limits.packets_per_second = 20;
+        config.limits.new_endpoints_per_minute = 120;
+    });
+    world.run_for(Duration::from_secs(60));
+    let engine = &world.engines[0];
+    let sent = engine.watch.queries + engine.watch.answers;
+    assert!((200..=20 * 60 + 5).contains(&sent), "{sent}");
+    let spoken = world.nodes.iter().filter(|node| !node.asked.is_empty()).count();
+    assert!((100..=130).contains(&spoken), "{spoken}");
+    assert!(engine.dht.counters().limited_by_endpoints > 0 || engine.dht.gauges().visits_waiting > 100);
+}
+
+#[test]
+fn persisted_nodes_are_a_way_in_and_are_not_sampled_before_their_time() {
+    let mut world = World::new(9, 0.0);
+    world.populate(200, |_| Nature::Sampling { interval: 1_200 });
+    let known = world.nodes[0].addr;
+    let id = world.nodes[0].id;
+    world.add_engine(1, 4, Vec::new());
+    let now = world.now;
+    let node = mainline::KnownNode {
+        id,
+        addr: known,
+        freshness: 9,
+        missed: 0,
+        support: mainline::Support::Yes,
+        version: None,
+        num: Some(0),
+        interval: Some(1_200),
+        sampled_ago: Some(Duration::from_secs(200)),
+    };
+    assert!(world.engines[0].dht.add_known(now, &node));
+    assert!(!world.engines[0].dht.add_known(now, &node));
+    let end = world.now + Duration::from_secs(120);
+    assert!(world.run_until(end, |world| world.engines[0].dht.sweep_progress().finished));
+    assert_eq!(world.engines[0].found.replied.len(), 200);
+    assert_eq!(world.nodes[0].asked.get("sample_infohashes"), None);
+    world.run_for(Duration::from_secs(1_100));
+    assert_eq!(world.nodes[0].asked.get("sample_infohashes"), Some(&1));
+}
