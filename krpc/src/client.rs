@@ -42,7 +42,9 @@ impl ClientVersion {
     fn version(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [_, _, high, low] = self.0;
         match &self.client() {
-            // One digit a nibble, the first byte whole: 0x0d80 is 0.13.8.
+            // A byte and two nibbles: 0x0211 is 2.1.1.
+            b"LT" => write!(f, "{high}.{}.{}", low >> 4, low & 15),
+            // The same behind a zero that is not sent: 0x0d80 is 0.13.8.
             b"lt" => write!(f, "0.{high}.{}", low >> 4),
             // The build number.
             b"UT" => write!(f, "build {}", u16::from_be_bytes([high, low])),
@@ -52,7 +54,7 @@ impl ClientVersion {
 }
 
 impl fmt::Display for ClientVersion {
-    /// Letters and version, as `LT 2.17`; bytes that are no printable letters show as `\xNN`.
+    /// Letters and version, as `LT 2.1.1`; bytes that are no printable letters show as `\xNN`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.client().escape_ascii())?;
         self.version(f)
@@ -99,7 +101,7 @@ mod tests {
     #[test]
     fn clients_are_named_and_their_versions_written() {
         for (bytes, text, name) in [
-            (*b"LT\x02\x01", "LT 2.1", Some("libtorrent")),
+            (*b"LT\x02\x11", "LT 2.1.1", Some("libtorrent")),
             (*b"lt\x0d\x80", "lt 0.13.8", Some("rTorrent")),
             (*b"UT\xb5\x2d", "UT build 46381", Some("uTorrent")),
             (*b"A2\x00\x03", "A2 0.3", Some("aria2")),

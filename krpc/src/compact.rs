@@ -54,7 +54,7 @@ impl<'a> Nodes<'a> {
     /// The list of a `nodes` string, or `None` when its length is not a multiple of 26.
     #[inline]
     pub const fn v4(raw: &'a [u8]) -> Option<Self> {
-        if raw.len() % CompactNode::LEN_V4 == 0 {
+        if raw.len().is_multiple_of(CompactNode::LEN_V4) {
             Some(Self { raw, stride: CompactNode::LEN_V4 })
         } else {
             None
@@ -64,7 +64,7 @@ impl<'a> Nodes<'a> {
     /// The list of a `nodes6` string, or `None` when its length is not a multiple of 38.
     #[inline]
     pub const fn v6(raw: &'a [u8]) -> Option<Self> {
-        if raw.len() % CompactNode::LEN_V6 == 0 {
+        if raw.len().is_multiple_of(CompactNode::LEN_V6) {
             Some(Self { raw, stride: CompactNode::LEN_V6 })
         } else {
             None
@@ -260,7 +260,7 @@ impl<'a> Samples<'a> {
     /// The list of a `samples` string, or `None` when its length is not a multiple of 20.
     #[inline]
     pub const fn new(raw: &'a [u8]) -> Option<Self> {
-        if raw.len() % InfoHash::LEN == 0 { Some(Self { raw }) } else { None }
+        if raw.len().is_multiple_of(InfoHash::LEN) { Some(Self { raw }) } else { None }
     }
 
     /// How many samples there are.

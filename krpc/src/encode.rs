@@ -67,7 +67,7 @@ impl Query<'_> {
         match self.method {
             Method::Ping => {}
             Method::FindNode { target } | Method::SampleInfohashes { target } => {
-                point(w, b"6:target20:", &target)
+                point(w, b"6:target20:", &target);
             }
             Method::GetPeers { info_hash, noseed, scrape } => {
                 point(w, b"9:info_hash20:", &info_hash.as_id());

@@ -1,65 +1,49 @@
 //! Why a datagram is dropped, and the error codes of KRPC.
 
+use std::fmt;
+
 use crate::bencode;
 
 /// Why a datagram is no message. One variant for each cause, because each is counted.
 ///
 /// [`Tid::to_refuse`](crate::Tid::to_refuse) tells whether the sender deserves an error in return.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParseError {
     /// The first byte is not `d`: uTP or something else that shares the port.
-    #[error("not a dictionary")]
     NotADict,
     /// Shorter than any message can be (15 bytes).
-    #[error("too short")]
     TooShort,
     /// Not bencode, or more of it than we read.
-    #[error("malformed: {0}")]
-    Malformed(#[from] bencode::Error),
+    Malformed(bencode::Error),
     /// `y` is absent or not a string.
-    #[error("no message type")]
     MissingType,
     /// `y` is neither `q`, `r` nor `e`.
-    #[error("unknown message type")]
     UnknownType,
     /// `t` is absent, so no answer could be matched.
-    #[error("no transaction id")]
     MissingTransaction,
     /// A query without a method name in `q`.
-    #[error("missing 'q'")]
     MissingMethod,
     /// A query whose `a` is absent or not a dictionary.
-    #[error("missing 'a'")]
     MissingArguments,
     /// A reply whose `r` is absent or not a dictionary.
-    #[error("missing 'r'")]
     MissingReply,
     /// A query without `id`, or with one that is not a string.
-    #[error("missing 'id'")]
     MissingId,
     /// An `id` that does not have 20 bytes.
-    #[error("invalid 'id'")]
     BadId,
     /// `target` is absent or not a string.
-    #[error("missing 'target'")]
     MissingTarget,
     /// `target` does not have 20 bytes.
-    #[error("invalid 'target'")]
     BadTarget,
     /// `info_hash` is absent or not a string.
-    #[error("missing 'info_hash'")]
     MissingInfoHash,
     /// `info_hash` does not have 20 bytes.
-    #[error("invalid 'info_hash'")]
     BadInfoHash,
     /// An announce or a put without `token`.
-    #[error("missing 'token'")]
     MissingToken,
     /// An announce that neither says `implied_port` nor gives a port from 1 to 65535.
-    #[error("invalid 'port'")]
     BadPort,
     /// A put without `v`.
-    #[error("missing 'v'")]
     MissingValue,
 }
 
@@ -111,6 +95,25 @@ impl ParseError {
             Self::BadPort => "invalid 'port'",
             Self::MissingValue => "missing 'v'",
         }
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())?;
+        match self {
+            Self::Malformed(error) => write!(f, ": {error}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+impl From<bencode::Error> for ParseError {
+    #[inline]
+    fn from(error: bencode::Error) -> Self {
+        Self::Malformed(error)
     }
 }
 

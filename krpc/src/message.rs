@@ -244,7 +244,7 @@ impl<'a> Tid<'a> {
     /// id, if the cause lies in a query that can be answered. Reads the datagram once more, for
     /// such answers are rare (and should be rate-limited).
     pub fn to_refuse(error: ParseError, datagram: &'a [u8]) -> Option<Self> {
-        if error.is_answerable() { parse::tid(datagram) } else { None }
+        if error.is_answerable() { parse::tid_of_query(datagram) } else { None }
     }
 
     /// Bytes that the parser knows to be one value.

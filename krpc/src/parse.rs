@@ -31,18 +31,12 @@ pub(crate) fn message(datagram: &[u8]) -> Result<Message<'_>, ParseError> {
     envelope.finish()
 }
 
-/// The transaction id of a datagram that is well-formed but whose content was refused.
+/// The transaction id of a datagram whose content was refused, if it is a query.
 #[cold]
-pub(crate) fn tid(datagram: &[u8]) -> Option<Tid<'_>> {
-    let mut reader = Reader::new(datagram, Limits::KRPC).ok()?;
-    reader.enter_dict().ok()?;
-    while let Some(key) = reader.next_key().ok()? {
-        if key == b"t" {
-            return reader.raw().ok().map(Tid::new);
-        }
-        reader.skip().ok()?;
-    }
-    None
+pub(crate) fn tid_of_query(datagram: &[u8]) -> Option<Tid<'_>> {
+    let mut envelope = Envelope::default();
+    envelope.read(datagram, Some(Body::Arguments)).ok()?;
+    if envelope.kind == Some(b"q") { envelope.tid.map(Tid::new) } else { None }
 }
 
 /// The dictionary of a query's arguments, or that of a reply.
@@ -246,7 +240,7 @@ impl<'a> Envelope<'a> {
 
     /// Makes a message of what was read.
     #[inline]
-    fn finish(mut self) -> Result<Message<'a>, ParseError> {
+    fn finish(&mut self) -> Result<Message<'a>, ParseError> {
         let kind = self.kind.ok_or(ParseError::MissingType)?;
         let tid = self.tid.map(Tid::new);
         let tid = match kind {

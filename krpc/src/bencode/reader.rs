@@ -444,3 +444,191 @@ fn number(negative: bool, digits: &[u8]) -> Option<i64> {
         value.checked_mul(10)?.checked_add(if negative { -digit } else { digit })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader(input: &[u8]) -> Reader<'_> {
+        Reader::new(input, Limits::INFO_DICT).unwrap()
+    }
+
+    #[test]
+    fn strings_are_borrowed_with_what_follows_left_over() {
+        let mut r = reader(b"4:spam0:10:0123456789rest");
+        assert_eq!(r.bytes(), Ok(&b"spam"[..]));
+        assert_eq!(r.bytes(), Ok(&b""[..]));
+        assert_eq!(r.bytes(), Ok(&b"0123456789"[..]));
+        assert_eq!(r.rest(), b"rest");
+        assert_eq!(r.position(), 21);
+    }
+
+    #[test]
+    fn a_length_is_checked_before_it_is_used() {
+        for (input, error) in [
+            (&b""[..], Error::Truncated),
+            (b"4", Error::Truncated),
+            (b"4:spa", Error::LengthBeyondEnd),
+            (b"99999999999:x", Error::LengthBeyondEnd),
+            (b"99999999999999999999999999999999999999:x", Error::LengthBeyondEnd),
+            (b"4spam", Error::UnexpectedByte),
+            (b"-1:x", Error::UnexpectedByte),
+            (b"i4e", Error::WrongType),
+            (b"le", Error::WrongType),
+        ] {
+            assert_eq!(reader(input).bytes(), Err(error), "{}", input.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_padded_length_is_read_and_reported() {
+        for (input, padded) in [(&b"2:ab"[..], false), (b"02:ab", true), (b"0000000000002:ab", true)] {
+            let mut r = reader(input);
+            assert_eq!(r.bytes(), Ok(&b"ab"[..]));
+            assert_eq!(r.padded_length(), padded, "{}", input.escape_ascii());
+        }
+        let mut r = reader(b"0:");
+        assert_eq!((r.bytes(), r.padded_length()), (Ok(&b""[..]), false));
+    }
+
+    #[test]
+    fn integers_have_one_form() {
+        for (input, value) in [
+            (&b"i0e"[..], 0),
+            (b"i7e", 7),
+            (b"i-7e", -7),
+            (b"i999999999999999999e", 999_999_999_999_999_999),
+            (b"i9223372036854775807e", i64::MAX),
+            (b"i-9223372036854775808e", i64::MIN),
+        ] {
+            assert_eq!(reader(input).int(), Ok(value));
+        }
+        for input in ["i00e", "i07e", "i-0e", "i-07e", "ie", "i-e", "i+1e", "i1.5e", "i 1e", "i1x"] {
+            assert_eq!(reader(input.as_bytes()).int(), Err(Error::BadInteger), "{input}");
+            assert_eq!(reader(input.as_bytes()).skip(), Err(Error::BadInteger), "{input}");
+        }
+        for input in ["", "i", "i1", "i-"] {
+            assert_eq!(reader(input.as_bytes()).int(), Err(Error::Truncated), "{input}");
+        }
+        assert_eq!(reader(b"1:x").int(), Err(Error::WrongType));
+    }
+
+    #[test]
+    fn an_integer_that_64_bits_cannot_hold_can_only_be_skipped() {
+        for input in ["i9223372036854775808e", "i-9223372036854775809e", "i100000000000000000000000e"] {
+            assert_eq!(reader(input.as_bytes()).int(), Err(Error::IntegerOverflow));
+            assert_eq!(reader(input.as_bytes()).int_or_skip(), Ok(None));
+            assert_eq!(reader(input.as_bytes()).raw(), Ok(input.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn a_dictionary_is_walked_key_by_key_in_any_order() {
+        let mut r = reader(b"d1:bi2e1:ali1ei2ee1:cdee!");
+        r.enter_dict().unwrap();
+        assert_eq!(r.next_key(), Ok(Some(&b"b"[..])));
+        assert_eq!(r.int(), Ok(2));
+        assert_eq!(r.next_key(), Ok(Some(&b"a"[..])));
+        r.enter_list().unwrap();
+        let mut items = Vec::new();
+        while r.next_item().unwrap() {
+            items.push(r.int().unwrap());
+        }
+        assert_eq!(items, [1, 2]);
+        assert_eq!(r.next_key(), Ok(Some(&b"c"[..])));
+        assert_eq!(r.peek(), Some(Shape::Dict));
+        assert_eq!(r.raw(), Ok(&b"de"[..]));
+        assert_eq!(r.next_key(), Ok(None));
+        assert_eq!(r.rest(), b"!");
+    }
+
+    #[test]
+    fn values_that_are_not_wanted_are_skipped_whatever_they_are() {
+        let mut r = reader(b"d1:xd1:yl1:zi5eee3:abci7e4:name4:spame");
+        r.enter_dict().unwrap();
+        r.next_key().unwrap();
+        assert_eq!(r.bytes_or_skip(), Ok(None));
+        assert_eq!(r.next_key(), Ok(Some(&b"abc"[..])));
+        assert_eq!(r.bytes_or_skip(), Ok(None));
+        r.next_key().unwrap();
+        assert_eq!(r.bytes_or_skip(), Ok(Some(&b"spam"[..])));
+        assert_eq!(r.next_key(), Ok(None));
+    }
+
+    #[test]
+    fn malformed_containers_are_refused() {
+        for (input, error) in [
+            (&b"l"[..], Error::Truncated),
+            (b"d", Error::Truncated),
+            (b"li1e", Error::Truncated),
+            (b"d1:ae", Error::UnexpectedByte),
+            (b"d1:a", Error::Truncated),
+            (b"di1ei2ee", Error::KeyNotString),
+            (b"dlei2ee", Error::KeyNotString),
+            (b"ddei2ee", Error::KeyNotString),
+            (b"d1:ad1:be1:c0:e", Error::UnexpectedByte),
+            (b"lxe", Error::UnexpectedByte),
+            (b"l:e", Error::UnexpectedByte),
+            (b"e", Error::UnexpectedByte),
+        ] {
+            assert_eq!(reader(input).skip(), Err(error), "{}", input.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded_without_recursion() {
+        let nested = |depth: usize| [b"l".repeat(depth), b"e".repeat(depth)].concat();
+        let skip = |depth: usize, limit: u16| {
+            Reader::new(&nested(depth), Limits { depth: limit, ..Limits::INFO_DICT }).unwrap().skip()
+        };
+        assert_eq!(skip(10, 10), Ok(()));
+        assert_eq!(skip(11, 10), Err(Error::TooDeep));
+        assert_eq!(skip(100, 100), Ok(()));
+        assert_eq!(skip(101, 100), Err(Error::TooDeep));
+        assert_eq!(skip(30_000, 100), Err(Error::TooDeep));
+        assert_eq!(skip(256, u16::MAX), Ok(()), "the stack of bits is full");
+        assert_eq!(skip(257, u16::MAX), Err(Error::TooDeep));
+        // What is open already counts.
+        let document = nested(10);
+        let mut r = Reader::new(&document, Limits { depth: 10, ..Limits::INFO_DICT }).unwrap();
+        for _ in 0..10 {
+            r.enter_list().unwrap();
+        }
+        assert_eq!(r.clone().next_item(), Ok(false));
+        let document = nested(11);
+        let mut r = Reader::new(&document, Limits { depth: 10, ..Limits::INFO_DICT }).unwrap();
+        r.enter_list().unwrap();
+        assert_eq!(r.skip(), Err(Error::TooDeep));
+    }
+
+    #[test]
+    fn lists_and_dictionaries_may_alternate_in_depth() {
+        let depth = 100;
+        let document = [b"ld1:k".repeat(depth / 2), b"i1e".to_vec(), b"ee".repeat(depth / 2)].concat();
+        assert_eq!(reader(&document).raw(), Ok(&document[..]));
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded() {
+        let limits = Limits { tokens: 5, ..Limits::KRPC };
+        assert_eq!(Reader::new(b"d1:ai1e1:bi2ee", limits).unwrap().skip(), Ok(()));
+        assert_eq!(Reader::new(b"l0:0:0:0:0:e", limits).unwrap().skip(), Err(Error::TooManyTokens));
+        assert_eq!(Reader::new(b"llelelelelee", limits).unwrap().skip(), Err(Error::TooManyTokens));
+    }
+
+    #[test]
+    fn the_length_of_the_input_is_bounded() {
+        let limits = Limits { bytes: 4, ..Limits::KRPC };
+        assert!(Reader::new(b"2:ab", limits).is_ok());
+        assert_eq!(Reader::new(b"3:abc", limits).map(|_| ()), Err(Error::TooLong));
+    }
+
+    #[test]
+    fn closing_more_than_was_opened_harms_nobody() {
+        let mut r = reader(b"eeeele");
+        for _ in 0..4 {
+            assert_eq!(r.next_key(), Ok(None));
+        }
+        assert_eq!(r.skip(), Ok(()));
+    }
+}
