@@ -126,7 +126,8 @@ impl<P: Program> Cmd<P> {
         self.ops.push(Op::Send { port, to, payload });
     }
 
-    /// Delivers `msg` once, after `delay`. A timer with the same key is replaced.
+    /// Delivers `msg` once, after `delay`, never earlier. A timer with the same key is replaced. Beyond
+    /// [`Config::timers_max`](crate::Config::timers_max) a new one is dropped and counted. Timers end when the program stops.
     pub fn after(&mut self, key: P::Key, delay: Duration, msg: P::Msg, cx: &Context) {
         self.ops.push(Op::After { key, at: cx.now + delay, msg });
     }
@@ -137,7 +138,9 @@ impl<P: Program> Cmd<P> {
         self.ops.push(Op::Cancel { key });
     }
 
-    /// Opens a TCP stream (with `TCP_NODELAY`). An open stream with the same key is reset first.
+    /// Opens a TCP stream (with `TCP_NODELAY`). An open stream with the same key is reset first, and nothing more comes from
+    /// it. Beyond [`Config::streams_max`](crate::Config::streams_max) the stream is closed with
+    /// [`CloseReason::Overload`](crate::CloseReason::Overload).
     pub fn connect(
         &mut self,
         key: P::Key,
@@ -159,7 +162,7 @@ impl<P: Program> Cmd<P> {
         self.ops.push(Op::Accept { key, incoming, limits, tag: StreamTagger(Tagger::Plain(tag)) });
     }
 
-    /// Queues bytes on a stream. Without such a stream they are dropped.
+    /// Queues bytes on a stream, also before it is open. Without such a stream they are dropped and counted.
     pub fn write(&mut self, key: P::Key, write: impl FnOnce(&mut Vec<u8>)) {
         let payload = self.append(write);
         self.ops.push(Op::Write { key, payload });
@@ -197,7 +200,9 @@ impl<P: Program> Cmd<P> {
         self.ops.push(Op::Effect(effect.into()));
     }
 
-    /// Hands a message to another shard, through a bounded lane; when that is full the message is dropped and counted.
+    /// Hands a message to a shard, through a bounded lane; when that is full the message is dropped and counted. From the own
+    /// shard it comes back in the next turn. A [`Runtime`](crate::Runtime) has one shard, 0: messages to others are dropped
+    /// and counted.
     pub fn to_shard(&mut self, to: ShardId, msg: P::Msg) {
         self.ops.push(Op::Shard { to, msg });
     }

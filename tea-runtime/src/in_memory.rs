@@ -50,7 +50,9 @@ impl PreparedBatch {
 impl<P: Program<Effect = Never>> InMemory<P> {
     /// Starts a program.
     pub fn new(config: Config, flags: P::Flags) -> Self {
-        Self { shard: Shard::start(config, NoManager, flags, World::Memory, false) }
+        let mut shard = Shard::start(config, NoManager, flags, World::Memory, false);
+        shard.flush();
+        Self { shard }
     }
 
     /// Puts a batch into the lane of a port. `false`: there is no such port, or its lane is full.

@@ -79,6 +79,8 @@ impl<M, O: Observer> Runtime<M, O> {
             return Err(RunError::ZeroBound { setting });
         }
         let mut shard = Shard::<P, M>::start(config, manager, flags, World::Real, O::ACTIVE);
+        // What `init` asked for, before anything can arrive.
+        shard.flush();
         let mut sleep = pin!(sleep_until(instant()));
         while shard.stage == Stage::Running {
             if shard.take_turn(&mut observer) {

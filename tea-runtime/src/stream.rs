@@ -28,7 +28,7 @@ pub enum StreamEvent {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The other side closed in good order.
+    /// The other side closed in good order. Half-open streams are not supported: what is still queued is dropped.
     Eof,
     /// Nobody listens there.
     Refused,
@@ -61,11 +61,12 @@ pub enum CloseReason {
 pub struct StreamLimits {
     /// Until the connection stands.
     pub connect_timeout: Duration,
-    /// Between two arrivals of bytes.
+    /// Between two arrivals of bytes. While received bytes wait for the program the time stands still.
     pub idle_timeout: Duration,
-    /// From open to close.
+    /// From open to close, whatever happens on it.
     pub lifetime_max: Duration,
-    /// For queued bytes to be taken by the other side.
+    /// For the other side to take some of the queued bytes; each time that it does the time starts anew. After
+    /// [`Close::Flush`] also for its answer to our FIN.
     pub write_timeout: Duration,
     /// Received in all.
     pub read_bytes_max: u64,

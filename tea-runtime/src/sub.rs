@@ -163,7 +163,7 @@ impl<P: Program> Default for Sub<P> {
 }
 
 impl<P: Program> Sub<P> {
-    /// One socket with one reader task. `cmd.send(key, ..)` sends through it.
+    /// One socket with one reader task. `cmd.send(key, ..)` sends through it. An IPv6 port takes IPv6 only.
     pub fn udp(&mut self, key: P::Key, port: UdpPort, tag: fn(P::Key, Datagram) -> P::Msg) {
         self.put(key, Source::Udp { port, tag: Tagger::Plain(tag) });
     }
@@ -178,13 +178,15 @@ impl<P: Program> Sub<P> {
         self.put(key, Source::Every { period, tag: Tagger::Plain(tag) });
     }
 
-    /// Signals to the process. While subscribed they no longer end the process by themselves; the second
-    /// interrupt does.
+    /// Signals to the process (interrupt, terminate, hangup). Once subscribed they no longer end the process by
+    /// themselves, even after the subscription has ended; the second interrupt since its start does, at once and with
+    /// exit code 130.
     pub fn signals(&mut self, key: P::Key, tag: fn(P::Key, Signal) -> P::Msg) {
         self.put(key, Source::Signal { tag: Tagger::Plain(tag) });
     }
 
-    /// What becomes of the other subscriptions: bound addresses and failures.
+    /// What becomes of the other subscriptions: bound addresses and failures. Ports that fail are tried again with a growing
+    /// delay as long as they are wanted.
     pub fn events(&mut self, key: P::Key, tag: fn(P::Key, SubEvent<P::Key>) -> P::Msg) {
         self.put(key, Source::Events { tag: EventsTagger::Plain(tag) });
     }
