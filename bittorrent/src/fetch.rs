@@ -370,7 +370,8 @@ impl Fetch {
     /// that nobody was asked for, else one that another peer is slow with.
     fn choose(&mut self, now: Duration, at: usize) -> Option<(u32, bool)> {
         let peer = &self.peers[at];
-        let assembly = self.assemblies.iter().find(|a| a.is_for(peer.size.unwrap_or(a.size()), peer.slot))?;
+        let size = peer.size?;
+        let assembly = self.assemblies.iter().find(|assembly| assembly.is_for(size, peer.slot))?;
         let mut slow = None;
         for index in assembly.missing() {
             if peer.session.in_flight().any(|(asked, _)| asked == index) {

@@ -32,6 +32,9 @@ impl NameDecoder {
     /// Finds the encoding of those of `names` that are not UTF-8.
     pub(crate) fn new<'a>(declared: Option<&[u8]>, names: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
         let foreign = names.filter(|name| std::str::from_utf8(name).is_err() && !is_damaged_utf8(name));
+        if foreign.clone().next().is_none() {
+            return Self { encoding: encoding_rs::UTF_8, guessed: false };
+        }
         let explains = |encoding: &'static Encoding| {
             foreign
                 .clone()
@@ -81,7 +84,8 @@ impl NameDecoder {
 /// What stands for NUL and for what cannot be decoded.
 const REPLACEMENT: &str = "\u{fffd}";
 
-/// Detection looks at no more than this: it is enough for any text, and it costs 20 times what decoding does.
+/// Detection looks at no more than this: enough for any language, and every byte is
+/// weighed for each of some 25 encodings.
 const SAMPLE_BYTES_MAX: usize = 64 << 10;
 
 /// Names are often cut after so many bytes, in the middle of a character: still UTF-8, with a wound. Text in another
