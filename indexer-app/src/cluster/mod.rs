@@ -27,5 +27,5 @@ mod supervisor;
 
 pub use data_dir::default_data_dir;
 pub use error::ClusterError;
-pub use private::{Cluster, ClusterOptions, Mode};
+pub use private::{Cluster, ClusterOptions, Mode, is_running};
 pub use supervisor::{ClusterEvent, EventSink};

@@ -60,6 +60,16 @@ impl PostmasterPid {
         })
     }
 
+    /// Puts our own number in the place of its: PostgreSQL knows that its parent is no server, and goes on to see
+    /// whether processes of the old server still use its shared memory. Without the file it could not.
+    pub(super) fn disown(&self, cluster: &Path) {
+        let path = path(cluster);
+        let Ok(text) = fs::read_to_string(&path) else { return };
+        let rest = text.split_once('\n').map_or("", |(_, rest)| rest);
+        // Written in place, so that it keeps its owner. Should it fail, PostgreSQL says what is in its way.
+        let _ = fs::write(&path, format!("{}\n{rest}", std::process::id()));
+    }
+
     pub(super) fn signal(&self, signal: Signal) {
         // It may have ended in the meantime: then there is nothing to do.
         let _ = kill(Pid::from_raw(self.pid), signal);
@@ -67,7 +77,7 @@ impl PostmasterPid {
 }
 
 /// Where the file is.
-pub(super) fn path(cluster: &Path) -> PathBuf {
+fn path(cluster: &Path) -> PathBuf {
     cluster.join("postmaster.pid")
 }
 

@@ -20,7 +20,7 @@ use super::{
 /// How often a lock or a starting server is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long an owner waits for a short-lived one, such as a search, to end.
+/// How long an owner waits for another one to end, unless told otherwise.
 const OWNER_WAIT: Duration = Duration::from_secs(15);
 
 /// How long a guest waits for the owner's server to start.
@@ -40,6 +40,8 @@ pub struct ClusterOptions {
     pub guard: PathBuf,
     /// Bytes of PostgreSQL's cache; `None`: a quarter of the memory, up to 4 GB.
     pub shared_buffers: Option<u64>,
+    /// How long to wait for another owner to end, such as a search that runs the cluster for itself.
+    pub owner_wait: Duration,
     /// Who is told what happens to the server.
     pub events: EventSink,
 }
@@ -57,6 +59,7 @@ impl ClusterOptions {
             programs: None,
             guard,
             shared_buffers: None,
+            owner_wait: OWNER_WAIT,
             events: EventSink::default(),
         })
     }
@@ -64,6 +67,11 @@ impl ClusterOptions {
     fn cluster(&self) -> PathBuf {
         self.data_dir.join("postgres")
     }
+}
+
+/// Whether a server runs on the cluster in this data directory and accepts connections.
+pub fn is_running(data_dir: &Path) -> bool {
+    PostmasterPid::read(&data_dir.join("postgres")).is_some_and(|file| file.ready && file.is_alive())
 }
 
 /// What a process wants of the cluster.
@@ -109,7 +117,7 @@ impl Cluster {
         // Before anything is made: who lacks the programs shall not find an empty directory.
         let programs = Programs::find(options.programs.as_deref(), &options.cluster())?;
         data_dir::create(&options.data_dir, account.as_ref())?;
-        let patience = if mode == Mode::Own { OWNER_WAIT } else { GUEST_WAIT };
+        let patience = if mode == Mode::Own { options.owner_wait } else { GUEST_WAIT };
         let mut waited = Duration::ZERO;
         loop {
             if let Some(lock) = OwnerLock::take(&options.data_dir)? {
@@ -144,6 +152,7 @@ impl Cluster {
             postgres: programs.postgres(),
             arguments: server_settings::arguments(&cluster, &socket_dir, options.shared_buffers),
             cluster,
+            socket_dir: socket_dir.clone(),
             account,
             guard: options.guard.clone(),
             events: options.events.clone(),

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     fmt,
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStderr, ExitStatus, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
@@ -20,12 +20,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{
-    ClusterError,
-    account::Account,
-    guard,
-    postmaster_pid::{self, PostmasterPid},
-};
+use super::{ClusterError, account::Account, guard, postmaster_pid::PostmasterPid, server_settings};
 
 /// How often the server is looked at: this is how late a death is noticed.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
@@ -50,6 +45,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// A server that ran so long had started well: the next death is a new one.
 const STEADY_AFTER: Duration = Duration::from_secs(60);
+
+/// Longest wait for the last words of a server that has ended.
+const HEARING_MAX: Duration = Duration::from_millis(500);
 
 /// Lines of the server's messages that are kept to say why it died.
 const LAST_WORDS_MAX: usize = 20;
@@ -98,6 +96,7 @@ pub(super) struct Server {
     pub(super) postgres: PathBuf,
     pub(super) arguments: Vec<String>,
     pub(super) cluster: PathBuf,
+    pub(super) socket_dir: PathBuf,
     pub(super) account: Option<Account>,
     pub(super) guard: PathBuf,
     pub(super) events: EventSink,
@@ -115,7 +114,6 @@ pub(super) struct Supervisor {
 impl Supervisor {
     /// Starts the server and returns when it accepts connections.
     pub(super) fn start(server: Server) -> Result<Self, ClusterError> {
-        end_server_of_a_dead_owner(&server);
         let (stop, stopped) = sync_channel(1);
         let (started, outcome) = sync_channel(1);
         let pid = Arc::new(AtomicI32::new(0));
@@ -208,6 +206,8 @@ fn is_wanted(stopped: &Receiver<()>, wait: Duration) -> bool {
 struct Running {
     child: Child,
     last_words: Arc<Mutex<VecDeque<String>>>,
+    /// Ends when all has been heard.
+    hearing: Receiver<()>,
 }
 
 enum Watched {
@@ -218,6 +218,7 @@ enum Watched {
 impl Running {
     /// Starts the server and waits until it accepts connections.
     fn start(server: &Server, stopped: &Receiver<()>) -> Result<Self, String> {
+        clear_the_way(server);
         let mut child = guard::command(&server.guard, server.account.as_ref(), &server.postgres)
             .args(&server.arguments)
             .stdin(Stdio::null())
@@ -226,10 +227,11 @@ impl Running {
             .spawn()
             .map_err(|error| format!("{} cannot be run: {error}", server.guard.display()))?;
         let last_words = Arc::default();
+        let (heard, hearing) = sync_channel(1);
         if let Some(messages) = child.stderr.take() {
-            listen(messages, Arc::clone(&last_words))?;
+            listen(messages, Arc::clone(&last_words), heard)?;
         }
-        let mut running = Self { child, last_words };
+        let mut running = Self { child, last_words, hearing };
         let mut waited = Duration::ZERO;
         while waited < START_MAX {
             if let Some(status) = running.ended()? {
@@ -293,6 +295,8 @@ impl Running {
 
     /// How it ended and the last thing it said.
     fn reason(&self, status: ExitStatus) -> String {
+        // Children of a killed server may hold its standard error for a while: they have nothing to say.
+        let _ = self.hearing.recv_timeout(HEARING_MAX);
         let words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
         // Hints and details come after the message that matters.
         let said = words
@@ -308,7 +312,11 @@ impl Running {
 }
 
 /// Reads the server's messages until the last of its processes has ended.
-fn listen(messages: ChildStderr, last_words: Arc<Mutex<VecDeque<String>>>) -> Result<(), String> {
+fn listen(
+    messages: ChildStderr,
+    last_words: Arc<Mutex<VecDeque<String>>>,
+    heard: SyncSender<()>,
+) -> Result<(), String> {
     thread::Builder::new()
         .name("postgres-log".to_owned())
         .spawn(move || {
@@ -324,30 +332,35 @@ fn listen(messages: ChildStderr, last_words: Arc<Mutex<VecDeque<String>>>) -> Re
                 }
                 words.push_back(line);
             }
+            drop(heard);
         })
         .map(drop)
         .map_err(|error| format!("its messages cannot be read: {error}"))
 }
 
-/// We hold the lock, so the owner of a server that still runs has died. The server is ending too, or was never told.
-fn end_server_of_a_dead_owner(server: &Server) {
-    let Some(file) = PostmasterPid::read(&server.cluster) else { return };
-    if !file.is_alive() {
-        // PostgreSQL sees that itself.
-        return;
+/// Makes sure that no server runs and that nothing which a killed one has left keeps the next from starting. We hold the
+/// lock, so the owner of a server that still runs has died; that server is ending too, or was never told.
+fn clear_the_way(server: &Server) {
+    if let Some(file) = PostmasterPid::read(&server.cluster).filter(PostmasterPid::is_alive) {
+        if file.is_server_of(&server.cluster) {
+            end_server(&file, &server.cluster);
+        } else {
+            // Its number was given to somebody else, or nobody has reaped it: PostgreSQL would take that for a server.
+            file.disown(&server.cluster);
+        }
     }
-    if !file.is_server_of(&server.cluster) {
-        // Somebody else has the number now; PostgreSQL would take him for a server.
-        let _ = std::fs::remove_file(postmaster_pid::path(&server.cluster));
-        return;
-    }
+    // The socket has a lock of its own. It guards nothing that is not guarded already.
+    let lock = server.socket_dir.join(format!(".s.PGSQL.{}.lock", server_settings::PORT));
+    let _ = std::fs::remove_file(lock);
+}
+
+fn end_server(file: &PostmasterPid, cluster: &Path) {
     for (signal, wait) in [(Signal::SIGINT, STOP_MAX), (Signal::SIGQUIT, ABORT_MAX)] {
         file.signal(signal);
         let mut waited = Duration::ZERO;
         while waited < wait {
             // The file changes or goes when the server has ended; the number alone may be taken again.
-            if !file.is_alive() || PostmasterPid::read(&server.cluster).is_none_or(|now| now.pid != file.pid)
-            {
+            if !file.is_alive() || PostmasterPid::read(cluster).is_none_or(|now| now.pid != file.pid) {
                 return;
             }
             thread::sleep(POLL_INTERVAL);

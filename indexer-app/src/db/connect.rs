@@ -69,6 +69,24 @@ impl Database {
         Ok(applied)
     }
 
+    /// Throws away all that is in the private database, schema and all. Does nothing to a shared one, which is not ours.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub async fn clear(&mut self) -> Result<(), DatabaseError> {
+        if self.cluster.is_none() {
+            return Ok(());
+        }
+        let client = self.pool.get().await.map_err(|error| pool_error(&error))?;
+        client
+            .batch_execute("drop schema public cascade; create schema public")
+            .await
+            .map_err(|error| session_error(&error))?;
+        drop(client);
+        self.schema = schema::schema(&self.pool).await?;
+        Ok(())
+    }
+
     /// Another pool to the same database, so that one kind of work never waits for the connections of another.
     ///
     /// # Errors

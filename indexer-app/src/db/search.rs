@@ -123,14 +123,16 @@ impl Searching<'_> {
 
     /// The torrent whose hash was typed.
     async fn by_hash(&self) -> Result<Option<Hit>, SessionError> {
-        let Some(key) = self.parsed.hash.and_then(|hash| hash.key()) else { return Ok(None) };
+        let Some(hash) = self.parsed.hash else { return Ok(None) };
+        let Some(key) = hash.key() else { return Ok(None) };
         let sql = format!(
             "select {COLUMNS}, 0::float8 as relevance, 0::int8 as key from torrents t
              left join torrent_stats s using (info_hash)
              where t.info_hash = coalesce((select info_hash from aliases where alias = $1), $1)"
         );
         let rows = self.rows(&sql, &[&key.as_bytes().as_slice()]).await?;
-        rows.first().map(|row| hit(row).map(|(hit, _)| hit)).transpose()
+        let found = rows.first().map(|row| hit(row).map(|(hit, _)| hit)).transpose()?;
+        Ok(found.filter(|hit| hash.admits(&hit.torrent.hashes)))
     }
 
     /// Torrents whose names match: one more than the page, if there are more.
@@ -189,7 +191,8 @@ impl Searching<'_> {
         cursor: Option<Cursor>,
         window: i64,
     ) -> Result<Vec<(Hit, i64)>, SessionError> {
-        let order = Order::of(self.sort);
+        // Without words nothing is more relevant than another: what is popular comes first.
+        let order = Order::of(if self.sort == Sort::Relevance { Sort::Popularity } else { self.sort });
         let sql = format!(
             "with {TYPES}, walked as materialized (
                 select * from torrents t where {after} order by {by} limit $5

@@ -50,6 +50,11 @@ impl HashQuery {
         Self { low: *info_hash.as_bytes(), high: *info_hash.as_bytes(), v2: None }
     }
 
+    /// Whether a torrent found by the key is the one that is meant: of a v2 hash the key is only the beginning.
+    pub fn admits(&self, hashes: &Hashes) -> bool {
+        self.v2.is_none() || self.v2 == hashes.v2()
+    }
+
     /// The one key that is meant, when it is written in full.
     pub fn key(&self) -> Option<InfoHash> {
         (self.low == self.high).then(|| InfoHash::from_bytes(self.low))
@@ -141,7 +146,7 @@ impl Session for Show {
     type Output = Vec<ShownTorrent>;
 
     async fn run(self, client: &mut Client) -> Result<Vec<ShownTorrent>, SessionError> {
-        let HashQuery { low, high, v2 } = self.hash;
+        let HashQuery { low, high, .. } = self.hash;
         let half_life = super::SCORE_HALF_LIFE.as_secs_f64();
         let rows =
             statement::rows(client, SHOW, &[&low.as_slice(), &high.as_slice(), &MATCHES_MAX, &half_life])
@@ -151,7 +156,7 @@ impl Session for Show {
             tokio::task::spawn_blocking(move || rows.iter().map(shown).collect::<Result<Vec<_>, _>>())
                 .await
                 .map_err(|error| SessionError::Unexpected(error.to_string()))??;
-        Ok(torrents.into_iter().filter(|torrent| v2.is_none() || torrent.hashes.v2() == v2).collect())
+        Ok(torrents.into_iter().filter(|torrent| self.hash.admits(&torrent.hashes)).collect())
     }
 }
 

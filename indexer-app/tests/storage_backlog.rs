@@ -1,0 +1,131 @@
+//! The durable queue on a real database.
+
+mod private_cluster;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use indexer_app::db::{
+    BacklogDone, BacklogFail, BacklogNew, BacklogPut, BacklogTake, Discovery, Failure, Known, KnownHashes,
+    Taken, Tidy, TidyLimits,
+};
+use krpc::InfoHash;
+use private_cluster::{TestDatabase, hash, torrent};
+
+fn entry(number: u32, source: Discovery) -> BacklogNew {
+    BacklogNew { info_hash: hash(number), source, hints: vec![([127, 0, 0, 1], number as u16).into()] }
+}
+
+fn take(limit: u32) -> BacklogTake {
+    BacklogTake { limit, owner: "test".to_owned(), lease: Duration::from_secs(600) }
+}
+
+fn keys(taken: &[Taken]) -> Vec<InfoHash> {
+    taken.iter().map(|taken| taken.info_hash).collect()
+}
+
+async fn put(test: &TestDatabase, numbers: std::ops::Range<u32>, source: Discovery) -> u64 {
+    test.run(BacklogPut { entries: numbers.map(|number| entry(number, source)).collect() }).await
+}
+
+#[tokio::test]
+async fn what_is_stored_or_queued_is_not_queued_again() {
+    let test = TestDatabase::new().await;
+    test.store(vec![torrent(1, "x")]).await;
+    assert_eq!(put(&test, 0..10, Discovery::Sampled).await, 9);
+    assert_eq!(put(&test, 0..12, Discovery::Sampled).await, 2);
+    let known = test.run(KnownHashes(vec![hash(0), hash(1), hash(99)])).await;
+    assert_eq!(known, [(hash(0), Known::Due), (hash(1), Known::Stored), (hash(99), Known::No)]);
+}
+
+#[tokio::test]
+async fn a_hash_is_taken_by_one_and_comes_with_what_is_known_of_it() {
+    let test = TestDatabase::new().await;
+    put(&test, 0..100, Discovery::Announced).await;
+    let (a, b, c) = tokio::join!(test.run(take(40)), test.run(take(40)), test.run(take(40)));
+    let all: BTreeSet<InfoHash> = [keys(&a), keys(&b), keys(&c)].concat().into_iter().collect();
+    assert_eq!(a.len() + b.len() + c.len(), 100, "each is taken once");
+    assert_eq!(all.len(), 100);
+    let one = a.iter().chain(&b).chain(&c).find(|taken| taken.info_hash == hash(7)).unwrap();
+    assert_eq!((one.source, one.tries), (Discovery::Announced, 0));
+    assert_eq!(one.hints, ["127.0.0.1:7".parse().unwrap()]);
+    assert_eq!(test.run(take(40)).await, []);
+    assert_eq!(test.run(KnownHashes(vec![hash(7)])).await, [(hash(7), Known::Waiting)]);
+}
+
+#[tokio::test]
+async fn a_lease_that_ended_gives_the_hash_back() {
+    let test = TestDatabase::new().await;
+    put(&test, 0..3, Discovery::Sampled).await;
+    let lost = BacklogTake { limit: 3, owner: "dead".to_owned(), lease: Duration::ZERO };
+    assert_eq!(test.run(lost).await.len(), 3);
+    assert_eq!(test.run(take(10)).await.len(), 3);
+}
+
+#[tokio::test]
+async fn users_come_first_then_hashes_that_somebody_was_interested_in() {
+    let test = TestDatabase::new().await;
+    put(&test, 0..5, Discovery::Sampled).await;
+    put(&test, 5..7, Discovery::Overheard).await;
+    put(&test, 7..8, Discovery::Requested).await;
+    assert_eq!(keys(&test.run(take(2)).await)[0], hash(7));
+    assert_eq!(keys(&test.run(take(2)).await).len(), 2);
+    // One that waits for another try is raised, and due at once, when a user asks for it.
+    test.run(BacklogFail { failures: vec![Failure { info_hash: hash(7), reason: "x".to_owned() }] }).await;
+    let taken = keys(&test.run(take(100)).await);
+    assert!(!taken.contains(&hash(7)));
+    assert_eq!(put(&test, 0..1, Discovery::Requested).await, 0);
+    assert_eq!(keys(&test.run(take(1)).await), [hash(0)]);
+}
+
+#[tokio::test]
+async fn a_failure_waits_longer_each_time_and_keeps_its_reason() {
+    let test = TestDatabase::new().await;
+    put(&test, 0..1, Discovery::Sampled).await;
+    for expected in [300, 1_200, 4_800] {
+        assert_eq!(test.run(take(1)).await.len(), 1);
+        let failures = vec![Failure { info_hash: hash(0), reason: "no peers\0".to_owned() }];
+        assert_eq!(test.run(BacklogFail { failures }).await.waiting, 1);
+        let wait = test.number("select round(extract(epoch from due - now()))::int8 from backlog").await;
+        assert!((expected - 2..=expected).contains(&wait), "{wait} s, not {expected}");
+        assert_eq!(test.run(take(1)).await, []);
+        test.execute("update backlog set due = now()").await;
+    }
+    assert_eq!(
+        test.number("select count(*) from backlog where reason = E'no peers\u{fffd}' and tries = 3").await,
+        1
+    );
+    assert_eq!(test.run(take(1)).await[0].tries, 3);
+}
+
+#[tokio::test]
+async fn storing_a_torrent_ends_its_wait_under_every_key() {
+    let test = TestDatabase::new().await;
+    put(&test, 0..3, Discovery::Sampled).await;
+    let hashes = indexer_app::db::Hashes::Hybrid {
+        v1: hash(0),
+        v2: {
+            let mut v2 = [0xab; 32];
+            v2[..4].copy_from_slice(&1_u32.to_be_bytes());
+            v2
+        },
+    };
+    assert_eq!(hashes.alias(), Some(hash(1)));
+    test.store(vec![indexer_app::db::NewTorrent { hashes, ..torrent(0, "x") }]).await;
+    assert_eq!(keys(&test.run(take(10)).await), [hash(2)]);
+    assert_eq!(test.run(BacklogDone { hashes: vec![hash(2), hash(3)] }).await, 1);
+    assert_eq!(test.number("select count(*) from backlog").await, 0);
+}
+
+#[tokio::test]
+async fn the_backlog_is_cut_to_its_bound_from_its_hopeless_end() {
+    let test = TestDatabase::new().await;
+    put(&test, 0..50, Discovery::Sampled).await;
+    put(&test, 50..100, Discovery::Announced).await;
+    test.execute("update backlog set tries = 5 where info_hash <= '\\x00000009ffffffff'").await;
+    let limits = TidyLimits { backlog_rows_max: 60, ..TidyLimits::default() };
+    let tidied = test.run(Tidy { limits }).await;
+    assert_eq!((tidied.backlog_rows, tidied.backlog_removed), (60, 40));
+    assert_eq!(test.number("select count(*) from backlog where tries = 5").await, 0);
+    assert_eq!(test.number("select count(*) from backlog where priority = 1").await, 50);
+    assert_eq!(test.run(Tidy { limits }).await.backlog_removed, 0);
+}

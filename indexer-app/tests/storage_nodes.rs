@@ -1,0 +1,233 @@
+//! Nodes, observations, runs, identity and statistics on a real database.
+
+mod private_cluster;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
+
+use indexer_app::db::{
+    BacklogFail, BacklogNew, BacklogPut, BacklogTake, Discovery, Failure, LoadIdentity, LoadNodes, NodeVisit,
+    RunEnd, RunId, RunProgress, RunStart, SaveIdentity, SaveNodes, Stats, Tidy, TidyLimits, Work,
+};
+use krpc::NodeId;
+use private_cluster::{TestDatabase, hash, torrent};
+
+/// Some minutes ago, so that nothing lies in the future of the database.
+fn time(seconds: u64) -> SystemTime {
+    #[expect(clippy::disallowed_methods, reason = "the database compares with its own clock")]
+    let now = SystemTime::now();
+    now - Duration::from_secs(1_000) + Duration::from_secs(seconds)
+}
+
+fn address(number: u8) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, number], 6881))
+}
+
+fn answered(number: u8, started: u64) -> NodeVisit {
+    NodeVisit {
+        id: NodeId::from_bytes([number; 20]),
+        addr: address(number),
+        started: time(started),
+        ended: Some(time(started + 1)),
+        error: None,
+        rtt: Some(Duration::from_micros(1500)),
+        version: Some(*b"LT\x01\x02"),
+        bep51: Some(true),
+        num: Some(500),
+        interval: Some(21_600),
+        samples: 20,
+        freshness: 3,
+        removed: false,
+        next_due: Some(time(started + 600)),
+        told_by: Some(address(200)),
+        told_us: 8,
+    }
+}
+
+fn silent(number: u8, started: u64) -> NodeVisit {
+    NodeVisit {
+        error: Some("timed out".to_owned()),
+        rtt: None,
+        version: None,
+        bep51: None,
+        num: None,
+        interval: None,
+        samples: 0,
+        told_by: None,
+        told_us: 0,
+        ..answered(number, started)
+    }
+}
+
+async fn start(test: &TestDatabase) -> RunId {
+    test.run(RunStart { by_whom: "me".to_owned(), version: "1".to_owned(), once: true }).await
+}
+
+#[tokio::test]
+async fn a_node_is_remembered_as_its_last_visits_left_it() {
+    let test = TestDatabase::new().await;
+    let run = start(&test).await;
+    let visits = vec![answered(1, 0), silent(1, 10), silent(1, 20), answered(2, 5), silent(3, 7)];
+    assert_eq!(test.run(SaveNodes { run, visits }).await, (3, 0));
+    assert_eq!(test.run(SaveNodes { run, visits: vec![silent(1, 30)] }).await, (1, 0));
+
+    let nodes = test.run(LoadNodes { limit: 10 }).await;
+    assert_eq!(nodes.iter().map(|node| node.addr).collect::<Vec<_>>(), [address(2), address(1), address(3)]);
+    let one = &nodes[1];
+    assert_eq!((one.id, one.freshness, one.missed), (NodeId::from_bytes([1; 20]), 3, 3));
+    assert_eq!(
+        (one.bep51, one.version, one.num, one.interval),
+        (Some(true), Some(*b"LT\x01\x02"), Some(500), Some(21_600))
+    );
+    let ago = one.seen_ago.unwrap();
+    assert!((900..1_100).contains(&ago.as_secs()), "{ago:?}");
+    assert_eq!(one.sampled_ago.unwrap().as_secs(), ago.as_secs());
+    assert_eq!((nodes[2].seen_ago, nodes[2].bep51, nodes[2].missed), (None, None, 1));
+    assert_eq!(test.run(LoadNodes { limit: 1 }).await.len(), 1);
+
+    // Readable from outside as well.
+    assert_eq!(
+        test.number(
+            "select count(*) from nodes where ip = '127.0.0.1' and visits_ok = 1 and visits_failed = 3
+            and last_error = 'timed out' and told_by_ip = '127.0.0.200' and samples = 20 and rtt_us = 1500"
+        )
+        .await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_node_whose_freshness_is_used_up_is_forgotten_but_was_observed() {
+    let test = TestDatabase::new().await;
+    let run = start(&test).await;
+    test.run(SaveNodes { run, visits: vec![answered(1, 0), answered(2, 0)] }).await;
+    let last = NodeVisit { removed: true, freshness: 0, ..silent(1, 9) };
+    assert_eq!(test.run(SaveNodes { run, visits: vec![last] }).await, (0, 1));
+    assert_eq!(test.run(LoadNodes { limit: 9 }).await.len(), 1);
+    assert_eq!(
+        test.number("select sum(ok + failed)::int8 from observations where ip = '127.0.0.1'").await,
+        2
+    );
+}
+
+#[tokio::test]
+async fn two_crawls_can_be_compared_by_the_nodes_that_they_met() {
+    let test = TestDatabase::new().await;
+    let (first, second) = (start(&test).await, start(&test).await);
+    assert_ne!(first, second);
+    test.run(SaveNodes { run: first, visits: vec![answered(1, 0), answered(2, 1), silent(3, 2)] }).await;
+    test.run(SaveNodes { run: second, visits: vec![answered(2, 100), answered(3, 101), answered(4, 102)] })
+        .await;
+    let lost = format!(
+        "select count(*) from observations a where run = {first} and ok > 0 and not exists
+         (select from observations b where b.run = {second} and b.ip = a.ip and b.port = a.port and b.ok > 0)"
+    );
+    assert_eq!(test.number(&lost).await, 1);
+    assert_eq!(test.number(&format!("select count(*) from observations where run = {second}")).await, 3);
+}
+
+#[tokio::test]
+async fn a_visit_that_has_not_ended_is_in_flight() {
+    let test = TestDatabase::new().await;
+    let run = start(&test).await;
+    let begun = NodeVisit { ended: None, ..answered(1, 0) };
+    test.run(SaveNodes { run, visits: vec![begun] }).await;
+    let nodes = test.run(Stats { runs: 1 }).await.nodes;
+    assert_eq!((nodes.known, nodes.contacts, nodes.in_flight), (1, 0, 1));
+    test.run(SaveNodes { run, visits: vec![answered(1, 0)] }).await;
+    let nodes = test.run(Stats { runs: 1 }).await.nodes;
+    assert_eq!((nodes.known, nodes.contacts, nodes.in_flight), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn a_run_says_what_it_did_and_whether_it_could_say_that_it_ended() {
+    let test = TestDatabase::new().await;
+    let (lost, ended) = (start(&test).await, start(&test).await);
+    let work = |attempted| Work {
+        kind: "visits".to_owned(),
+        attempted,
+        succeeded: 5,
+        in_flight: 2,
+        failed: BTreeMap::from([("timed out".to_owned(), 3), ("\"odd\"".to_owned(), 1)]),
+    };
+    test.run(RunProgress { run: ended, work: vec![work(7)] }).await;
+    test.run(RunEnd { run: ended, ended: "signal".to_owned(), work: vec![work(11)] }).await;
+    test.run(RunProgress { run: RunId(999), work: vec![work(1)] }).await;
+    test.execute(&format!("update runs set beat_at = now() - interval '1 hour' where id = {lost}")).await;
+    let runs = test.run(Stats { runs: 5 }).await.runs;
+    assert_eq!(runs.iter().map(|run| run.id).collect::<Vec<_>>(), [ended, lost]);
+    assert_eq!(runs[0].work, [work(11)]);
+    assert_eq!((runs[0].ended.as_deref(), runs[0].interrupted, runs[0].once), (Some("signal"), false, true));
+    assert!(runs[0].stopped.is_some());
+    assert!(runs[1].interrupted && runs[1].stopped.is_none() && runs[1].work.is_empty());
+}
+
+#[tokio::test]
+async fn identity_is_kept_for_each_indexer() {
+    let test = TestDatabase::new().await;
+    let values = |byte: u8| BTreeMap::from([("id.0".to_owned(), vec![byte; 20]), ("ip".to_owned(), vec![])]);
+    test.run(SaveIdentity { indexer: "a".to_owned(), values: values(1) }).await;
+    test.run(SaveIdentity { indexer: "b".to_owned(), values: values(2) }).await;
+    test.run(SaveIdentity { indexer: "a".to_owned(), values: BTreeMap::from([("ip".to_owned(), vec![7])]) })
+        .await;
+    let a = test.run(LoadIdentity { indexer: "a".to_owned() }).await;
+    assert_eq!(a, BTreeMap::from([("id.0".to_owned(), vec![1; 20]), ("ip".to_owned(), vec![7])]));
+    assert_eq!(test.run(LoadIdentity { indexer: "b".to_owned() }).await, values(2));
+    assert_eq!(test.run(LoadIdentity { indexer: "c".to_owned() }).await, BTreeMap::new());
+}
+
+#[tokio::test]
+async fn statistics_count_nodes_torrents_and_backlog_by_what_they_are() {
+    let test = TestDatabase::new().await;
+    assert_eq!(test.run(Stats { runs: 3 }).await.torrents, 0, "an empty database has statistics too");
+    let run = start(&test).await;
+    let v6 = NodeVisit { addr: "[::1]:1".parse().unwrap(), version: Some(*b"\xffx\0\0"), ..answered(3, 0) };
+    let unnamed = NodeVisit { version: None, bep51: Some(false), ..answered(4, 0) };
+    test.run(SaveNodes { run, visits: vec![answered(1, 0), answered(2, 0), v6, unnamed] }).await;
+    test.store(vec![torrent(1, "a"), torrent(2, "b")]).await;
+    let entries = (10..20)
+        .map(|number| BacklogNew { info_hash: hash(number), source: Discovery::Sampled, hints: vec![] })
+        .collect();
+    test.run(BacklogPut { entries }).await;
+    let taken =
+        test.run(BacklogTake { limit: 4, owner: "x".to_owned(), lease: Duration::from_secs(60) }).await;
+    let failures =
+        taken[..3].iter().map(|taken| Failure { info_hash: taken.info_hash, reason: "no peers".to_owned() });
+    test.run(BacklogFail { failures: failures.collect() }).await;
+
+    let statistics = test.run(Stats { runs: 3 }).await;
+    assert_eq!(statistics.nodes.by_family, BTreeMap::from([("IPv4".to_owned(), 3), ("IPv6".to_owned(), 1)]));
+    let clients = [("-", 1), ("LT", 2), ("\\xffx", 1)].map(|(name, number)| (name.to_owned(), number));
+    assert_eq!(statistics.nodes.by_client, BTreeMap::from(clients));
+    assert_eq!((statistics.nodes.known, statistics.nodes.bep51, statistics.nodes.last_hour), (4, 3, 4));
+    assert_eq!((statistics.torrents, statistics.files, statistics.total_size), (2, 2, 2003));
+    assert_eq!(statistics.torrents_by_discovery, BTreeMap::from([("sampled", 2)]));
+    assert_eq!((statistics.backlog_due, statistics.backlog_taken, statistics.backlog_waiting), (6, 1, 3));
+    assert_eq!(statistics.backlog_reasons, BTreeMap::from([("no peers".to_owned(), 3)]));
+    assert!(statistics.database_bytes > 1_000_000);
+}
+
+#[tokio::test]
+async fn what_grows_by_itself_is_cut_to_its_bounds() {
+    let test = TestDatabase::new().await;
+    let mut last = start(&test).await;
+    for _ in 0..9 {
+        last = start(&test).await;
+    }
+    let visits =
+        (0..20).map(|number| NodeVisit { freshness: u32::from(number), ..answered(number, 0) }).collect();
+    test.run(SaveNodes { run: last, visits }).await;
+    test.execute("update observations set day = day - 40 where ip <= '127.0.0.4'").await;
+    let limits = TidyLimits { nodes_max: 15, observation_days: 30, runs_max: 3, ..TidyLimits::default() };
+    let tidied = test.run(Tidy { limits }).await;
+    assert_eq!(
+        (tidied.nodes, tidied.nodes_removed, tidied.observations_removed, tidied.runs_removed),
+        (15, 5, 5, 7)
+    );
+    assert!(test.run(LoadNodes { limit: 99 }).await.iter().all(|node| node.freshness >= 5));
+    let limits = TidyLimits { observations_max: 3, ..limits };
+    assert_eq!(test.run(Tidy { limits }).await.observations_removed, 15, "whole days");
+}

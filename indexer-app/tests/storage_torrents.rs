@@ -1,0 +1,340 @@
+//! Torrents, aliases, scores and exports on a real database.
+
+mod private_cluster;
+
+use std::collections::BTreeSet;
+
+use indexer_app::{
+    db::{
+        Announce, Announced, DatabaseError, DecayPopularity, Discovery, HashQuery, Hashes, Known,
+        KnownHashes, NewTorrent, Recent, RecordAnnounces, Rejection, Show, Stored,
+    },
+    export::export,
+};
+use krpc::InfoHash;
+use private_cluster::{TestDatabase, hash, torrent, with_files};
+
+fn hybrid(number: u32, name: &str) -> NewTorrent {
+    let mut v2 = [0xcd; 32];
+    v2[..4].copy_from_slice(&number.to_be_bytes());
+    NewTorrent { hashes: Hashes::Hybrid { v1: hash(number), v2 }, ..torrent(number, name) }
+}
+
+#[tokio::test]
+async fn a_batch_stored_twice_is_stored_once() {
+    let test = TestDatabase::new().await;
+    let batch: Vec<NewTorrent> = (0..250).map(|number| torrent(number, &format!("Name {number}"))).collect();
+    let stored = test.store(batch.clone()).await;
+    assert_eq!(stored.inserted.len(), 250);
+    assert_eq!(test.store(batch).await, Stored { known: 250, ..Stored::default() });
+    assert_eq!(test.number("select count(*) from torrents").await, 250);
+    assert_eq!(test.number("select count(*) from torrent_files").await, 250);
+    assert_eq!(test.number("select count(*) from torrent_stats").await, 250);
+}
+
+#[tokio::test]
+async fn the_same_torrent_twice_in_a_batch_is_stored_once() {
+    let test = TestDatabase::new().await;
+    let stored = test.store(vec![torrent(1, "a"), torrent(2, "b"), torrent(1, "a")]).await;
+    assert_eq!(stored.inserted.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from([hash(1), hash(2)]));
+}
+
+#[tokio::test]
+async fn everything_that_was_stored_is_shown_again() {
+    let test = TestDatabase::new().await;
+    let given = NewTorrent {
+        name_raw: Some(vec![0xff, 0xfe]),
+        piece_length: 1 << 22,
+        piece_count: 77,
+        private: true,
+        source: Some("SRC".to_owned()),
+        discovered_by: Discovery::Requested,
+        total_size: i64::MAX as u64,
+        files: vec![(vec!["a".to_owned(), "é.mkv".to_owned()], u64::MAX), (vec![], 0)],
+        ..hybrid(7, "Ünï cødé 日本")
+    };
+    test.store(vec![given.clone()]).await;
+    let shown = test.run(Show { hash: HashQuery::exact(hash(7)) }).await.remove(0);
+    assert_eq!(shown.hashes, given.hashes);
+    assert_eq!((shown.name, shown.name_raw), (given.name, given.name_raw));
+    assert_eq!((shown.total_size, shown.files), (given.total_size, given.files));
+    assert_eq!((shown.piece_length, shown.piece_count, shown.private), (1 << 22, 77, true));
+    assert_eq!((shown.source, shown.discovered_by), (given.source, Discovery::Requested));
+    assert_eq!((shown.seen_count, shown.score), (1, 0.0));
+}
+
+#[tokio::test]
+async fn a_hybrid_is_one_torrent_under_both_of_its_keys() {
+    let test = TestDatabase::new().await;
+    let one = hybrid(9, "both");
+    test.store(vec![one.clone()]).await;
+    let alias = one.hashes.alias().unwrap();
+    let known = test.run(KnownHashes(vec![hash(9), alias, hash(10)])).await;
+    assert_eq!(known, [(hash(9), Known::Stored), (alias, Known::Stored), (hash(10), Known::No)]);
+    for text in [hash(9).to_string(), alias.to_string(), format!("{alias}{}", "cd".repeat(12))] {
+        let shown = test.run(Show { hash: HashQuery::parse(&text).unwrap() }).await;
+        assert_eq!(shown.len(), 1, "{text}");
+        assert_eq!(shown[0].hashes, one.hashes);
+    }
+    let other = format!("{alias}{}", "ce".repeat(12));
+    assert_eq!(test.run(Show { hash: HashQuery::parse(&other).unwrap() }).await, []);
+}
+
+#[tokio::test]
+async fn the_beginning_of_a_hash_shows_all_that_begin_so_up_to_ten() {
+    let test = TestDatabase::new().await;
+    test.store((0..30).map(|number| torrent(number, "x")).collect()).await;
+    assert_eq!(test.run(Show { hash: HashQuery::parse("0000000").unwrap() }).await.len(), 10);
+    assert_eq!(test.run(Show { hash: HashQuery::parse("00000004").unwrap() }).await.len(), 1);
+    assert_eq!(test.run(Show { hash: HashQuery::parse("ffff").unwrap() }).await.len(), 0);
+}
+
+#[tokio::test]
+async fn one_torrent_that_cannot_be_stored_does_not_lose_the_others() {
+    let test = TestDatabase::new().await;
+    // Nothing of ours is refused by the schema as it is; one that is stricter stands for a row that it does refuse.
+    test.execute("alter table torrents add check (name <> 'refused')").await;
+    let too_large = NewTorrent { total_size: u64::MAX, ..torrent(5, "large") };
+    let mut batch: Vec<NewTorrent> = (10..40).map(|number| torrent(number, "fine")).collect();
+    batch.insert(11, too_large);
+    batch.insert(3, torrent(6, "refused"));
+    let stored = test.store(batch).await;
+    assert_eq!(stored.inserted.len(), 30);
+    assert_eq!(stored.rejected[0], (hash(5), Rejection::Size(u64::MAX)));
+    assert_eq!(stored.rejected[1].0, hash(6));
+    assert!(
+        stored.rejected[1].1.to_string().contains("violates check constraint"),
+        "{:?}",
+        stored.rejected[1]
+    );
+    assert_eq!(test.number("select count(*) from torrents").await, 30);
+}
+
+#[tokio::test]
+async fn nul_and_odd_names_are_stored_in_their_replacement() {
+    let test = TestDatabase::new().await;
+    let names =
+        ["a\0b", "", "\u{202e}gnp.exe", &"x".repeat(10_000), "\\' \u{fffd}; drop table torrents", "🎬"];
+    let batch = (0_u32..).zip(names).map(|(number, name)| torrent(number, name)).collect();
+    let stored = test.store(batch).await;
+    assert_eq!((stored.inserted.len(), stored.rejected.len()), (names.len(), 0));
+    for (number, name) in (0_u32..).zip(names) {
+        let shown = test.run(Show { hash: HashQuery::exact(hash(number)) }).await.remove(0);
+        assert_eq!(shown.name, name.replace('\0', "\u{fffd}"));
+        assert_eq!(shown.files[0].0, [shown.name], "the path of a single file stays equal to the name");
+    }
+}
+
+#[tokio::test]
+async fn a_torrent_of_very_many_files_is_stored_and_read_back() {
+    let test = TestDatabase::new().await;
+    let files: Vec<(Vec<String>, u64)> =
+        (0..200_000).map(|number| (vec!["dir".to_owned(), format!("file{number:06}.bin")], number)).collect();
+    let stored = test.store(vec![NewTorrent { files: files.clone(), ..torrent(1, "many") }]).await;
+    assert_eq!(stored.inserted.len(), 1);
+    assert!(stored.lexemes_refused > 0, "more words than are indexed are counted");
+    let shown = test.run(Show { hash: HashQuery::exact(hash(1)) }).await.remove(0);
+    assert_eq!(shown.files, files);
+}
+
+#[tokio::test]
+async fn concurrent_batches_that_overlap_store_each_torrent_once() {
+    let test = TestDatabase::new().await;
+    let mut work = Vec::new();
+    for worker in 0_u32..6 {
+        // Each worker brings the same torrents in another order.
+        let mut batch: Vec<NewTorrent> = (0..200).map(|number| hybrid(number, "same")).collect();
+        batch.rotate_left(worker as usize * 31);
+        work.push(test.store(batch));
+    }
+    let [a, b, c, d, e, f] = work.try_into().unwrap_or_else(|_| panic!("six"));
+    let (a, b, c, d, e, f) = tokio::join!(a, b, c, d, e, f);
+    let inserted: usize = [a, b, c, d, e, f].iter().map(|stored| stored.inserted.len()).sum();
+    assert_eq!(inserted, 200);
+    assert_eq!(test.number("select count(*) from torrents").await, 200);
+    assert_eq!(test.number("select count(*) from aliases").await, 200);
+}
+
+#[tokio::test]
+async fn announces_raise_the_score_and_time_lowers_it() {
+    let test = TestDatabase::new().await;
+    let one = hybrid(1, "x");
+    test.store(vec![one.clone(), torrent(2, "y")]).await;
+    let announce = |info_hash| Announce { info_hash, weight: 1.0, swarm: None };
+    // By its key and by its alias: it is the same torrent.
+    let announces =
+        vec![announce(hash(1)), announce(one.hashes.alias().unwrap()), announce(hash(1)), announce(hash(3))];
+    let done = test.run(RecordAnnounces { announces }).await;
+    assert_eq!(done, Announced { torrents: 1, risen: 1, unknown: 1 });
+    let shown = test.run(Show { hash: HashQuery::exact(hash(1)) }).await.remove(0);
+    assert!((shown.score - 3.0).abs() < 0.01, "{}", shown.score);
+    assert_eq!(shown.seen_count, 4);
+    let popularity = "select popularity::int8 from torrents order by info_hash limit 1";
+    assert_eq!(test.number(popularity).await, 2, "log2(1 + 3)");
+
+    // A half-life later.
+    test.execute("update torrent_stats set score_at = score_at - interval '7 days'").await;
+    let shown = test.run(Show { hash: HashQuery::exact(hash(1)) }).await.remove(0);
+    assert!((shown.score - 1.5).abs() < 0.01, "{}", shown.score);
+    assert_eq!(test.run(DecayPopularity { limit: 100 }).await, 1);
+    assert_eq!(test.number(popularity).await, 1, "log2(1 + 1.5)");
+    assert_eq!(test.run(DecayPopularity { limit: 100 }).await, 0);
+    let announces = vec![Announce { info_hash: hash(1), weight: 0.5, swarm: Some((12, 3)) }];
+    assert_eq!(test.run(RecordAnnounces { announces }).await.risen, 0);
+    let shown = test.run(Show { hash: HashQuery::exact(hash(1)) }).await.remove(0);
+    assert!((shown.score - 2.0).abs() < 0.01, "{}", shown.score);
+    assert_eq!((shown.seeders, shown.leechers, shown.scraped_at.is_some()), (12, 3, true));
+}
+
+#[tokio::test]
+async fn the_most_recent_torrents_come_first() {
+    let test = TestDatabase::new().await;
+    for number in 0..5 {
+        test.store(vec![torrent(number, &format!("n{number}"))]).await;
+    }
+    let names: Vec<String> =
+        test.run(Recent { limit: 3 }).await.into_iter().map(|torrent| torrent.name).collect();
+    assert_eq!(names, ["n4", "n3", "n2"]);
+}
+
+async fn exported(test: &TestDatabase) -> Vec<serde_json::Value> {
+    let mut out = Vec::new();
+    let exported = export(&test.database.pool, &mut out).await.unwrap();
+    let lines: Vec<serde_json::Value> =
+        String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((exported.torrents, exported.closed), (lines.len() as u64, false));
+    lines
+}
+
+#[tokio::test]
+async fn an_export_has_every_torrent_once_with_all_of_its_fields() {
+    let test = TestDatabase::new().await;
+    let v2 = NewTorrent { hashes: Hashes::V2([3; 32]), ..torrent(0, "only v2") };
+    let v1 = with_files(NewTorrent { private: true, ..torrent(1, "v1") }, &["a/b", "c"]);
+    test.store(vec![v2, v1, hybrid(2, "hybrid")]).await;
+    let lines = exported(&test).await;
+    assert_eq!(lines.len(), 3);
+    let mut first = lines[0].clone();
+    let added_at = first.as_object_mut().unwrap().remove("added_at").unwrap();
+    assert!(humantime::parse_rfc3339(added_at.as_str().unwrap()).is_ok(), "{added_at}");
+    assert_eq!(
+        first,
+        serde_json::json!({
+            "v1": hash(1).to_string(), "v2": null, "name": "v1", "total_size": 2, "file_count": 2,
+            "piece_length": 16384, "private": true, "discovered_by": "sampled",
+            "files": [{"path": ["a", "b"], "length": 1}, {"path": ["c"], "length": 1}],
+        })
+    );
+    assert_eq!(lines[1]["v1"], hash(2).to_string());
+    assert_eq!(lines[1]["v2"], format!("00000002{}", "cd".repeat(28)));
+    assert_eq!((&lines[2]["v1"], &lines[2]["v2"]), (&serde_json::Value::Null, &"03".repeat(32).into()));
+}
+
+#[tokio::test]
+async fn an_export_of_more_than_a_batch_is_complete_and_in_order() {
+    let test = TestDatabase::new().await;
+    test.store((0..1_234).map(|number| torrent(number, "x")).collect()).await;
+    // One list that fills a batch by itself: incompressible names.
+    let files = (0_u64..120_000)
+        .map(|number| (vec![InfoHash::from_bytes(mixed(number)).to_string()], number))
+        .collect::<Vec<_>>();
+    test.store(vec![
+        NewTorrent { files, ..torrent(600, "y") },
+        NewTorrent { files: vec![], ..torrent(5000, "z") },
+    ])
+    .await;
+    let keys: Vec<String> =
+        exported(&test).await.iter().map(|line| line["v1"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(keys.len(), 1_235);
+    assert!(keys.is_sorted_by(|a, b| a < b));
+}
+
+/// Bytes without a pattern, from a number (splitmix64).
+fn mixed(number: u64) -> [u8; 20] {
+    let mut state = number;
+    let mut bytes = [0; 24];
+    for chunk in bytes.chunks_exact_mut(8) {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mix = state;
+        mix = (mix ^ (mix >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mix = (mix ^ (mix >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        chunk.copy_from_slice(&(mix ^ (mix >> 31)).to_be_bytes());
+    }
+    bytes[..20].try_into().unwrap()
+}
+
+#[tokio::test]
+async fn an_export_ends_quietly_when_its_reader_has_enough() {
+    struct Pipe(usize);
+    impl std::io::Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::BrokenPipe)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let test = TestDatabase::new().await;
+    test.store((0..100).map(|number| torrent(number, "x")).collect()).await;
+    let exported = export(&test.database.pool, &mut Pipe(2_000)).await.unwrap();
+    assert!(exported.closed);
+    assert!((1..100).contains(&exported.torrents), "{exported:?}");
+}
+
+#[tokio::test]
+async fn a_schema_is_made_once_and_a_newer_one_is_left_alone() {
+    let mut test = TestDatabase::without_schema().await;
+    assert_eq!((test.database.schema.found, test.database.schema.known), (0, 4));
+    assert!(matches!(
+        test.database.schema.check_current(),
+        Err(DatabaseError::SchemaOlder { found: 0, known: 4 })
+    ));
+    let applied = test.database.migrate().await.unwrap();
+    assert_eq!(
+        applied.iter().map(|migration| migration.name.as_str()).collect::<Vec<_>>(),
+        ["torrents", "backlog", "nodes", "runs"]
+    );
+    assert_eq!(test.database.migrate().await.unwrap(), []);
+    assert!(test.database.schema.check_current().is_ok());
+
+    test.execute(
+        "insert into refinery_schema_history (version, name, applied_on, checksum)
+         values (99, 'future', '2030-01-01T00:00:00Z', '1')",
+    )
+    .await;
+    let error = test.connect_again().await.unwrap_err();
+    assert!(matches!(error, DatabaseError::SchemaNewer { found: 99, known: 4 }));
+    assert!(error.to_string().contains("schema version 99, but this program knows only up to 4"), "{error}");
+    assert!(matches!(test.database.migrate().await, Err(DatabaseError::SchemaNewer { .. })));
+    assert_eq!(test.number("select count(*) from refinery_schema_history").await, 5);
+}
+
+#[tokio::test]
+async fn indexers_that_start_together_make_the_schema_together() {
+    let test = TestDatabase::without_schema().await;
+    let (mut a, mut b) = (test.connect_again().await.unwrap(), test.connect_again().await.unwrap());
+    let (a, b) = tokio::join!(a.migrate(), b.migrate());
+    assert_eq!(a.unwrap().len() + b.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn every_unique_key_of_what_grows_has_an_info_hash_or_an_endpoint() {
+    let test = TestDatabase::new().await;
+    // Small tables that would be copied to every place instead of being distributed.
+    let without = test
+        .client()
+        .await
+        .query(
+            "select c.relname::text from pg_index i join pg_class c on c.oid = i.indrelid
+             join pg_namespace n on n.oid = c.relnamespace
+             where n.nspname = 'public' and i.indisunique
+               and c.relname not in ('runs', 'run_work', 'identity', 'refinery_schema_history')
+               and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attnum = any(i.indkey)
+                   and a.attname in ('info_hash', 'alias', 'ip'))",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(without.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>(), Vec::<String>::new());
+}
