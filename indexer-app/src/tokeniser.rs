@@ -75,31 +75,26 @@ fn fold(text: &str) -> impl Iterator<Item = char> {
         .flat_map(char::to_lowercase)
         .nfd()
         .filter(|character| !is_foldable_mark(*character))
-        .flat_map(|character| Folded::of(character).into_iter())
+        .flat_map(unstroked)
         .nfc()
 }
 
-/// One or two characters in the place of one.
-struct Folded;
-
-impl Folded {
-    /// Letters that no decomposition takes apart although people type them without their strokes.
-    fn of(character: char) -> std::iter::Flatten<std::array::IntoIter<Option<char>, 2>> {
-        let (first, second) = match character {
-            'ß' => ('s', Some('s')),
-            'æ' => ('a', Some('e')),
-            'œ' => ('o', Some('e')),
-            'þ' => ('t', Some('h')),
-            'ø' => ('o', None),
-            'đ' | 'ð' => ('d', None),
-            'ł' => ('l', None),
-            'ħ' => ('h', None),
-            'ı' => ('i', None),
-            'ς' => ('σ', None),
-            other => (other, None),
-        };
-        [Some(first), second].into_iter().flatten()
-    }
+/// Letters that no decomposition takes apart although people type them without their strokes.
+fn unstroked(character: char) -> impl Iterator<Item = char> {
+    let (first, second) = match character {
+        'ß' => ('s', Some('s')),
+        'æ' => ('a', Some('e')),
+        'œ' => ('o', Some('e')),
+        'þ' => ('t', Some('h')),
+        'ø' => ('o', None),
+        'đ' | 'ð' => ('d', None),
+        'ł' => ('l', None),
+        'ħ' => ('h', None),
+        'ı' => ('i', None),
+        'ς' => ('σ', None),
+        other => (other, None),
+    };
+    std::iter::once(first).chain(second)
 }
 
 /// Marks that may be missing without changing the word: diacritics of Latin, Greek and Cyrillic, the points of

@@ -1,4 +1,9 @@
 //! The private cluster: made, used by several, killed in every way, and started again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "what a test needs and does not get is its failure"
+)]
 
 mod private_cluster;
 

@@ -1,4 +1,5 @@
 //! Searches on a real database.
+#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
 mod private_cluster;
 

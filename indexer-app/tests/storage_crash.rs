@@ -1,4 +1,5 @@
 //! What was acknowledged is there, whatever is killed.
+#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
 mod private_cluster;
 

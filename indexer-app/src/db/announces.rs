@@ -43,6 +43,14 @@ pub struct Announced {
     pub unknown: u64,
 }
 
+/// All announces of one torrent.
+#[derive(Default)]
+struct Sum {
+    weight: f64,
+    times: i64,
+    swarm: Option<(u32, u32)>,
+}
+
 impl fmt::Debug for RecordAnnounces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RecordAnnounces({} announces)", self.announces.len())
@@ -84,12 +92,12 @@ impl Session for RecordAnnounces {
     type Output = Announced;
 
     async fn run(self, client: &mut Client) -> Result<Announced, SessionError> {
-        let mut sums: BTreeMap<InfoHash, (f64, i64, Option<(u32, u32)>)> = BTreeMap::new();
+        let mut sums: BTreeMap<InfoHash, Sum> = BTreeMap::new();
         for announce in self.announces {
             let sum = sums.entry(announce.info_hash).or_default();
-            sum.0 += announce.weight;
-            sum.1 += 1;
-            sum.2 = announce.swarm.or(sum.2);
+            sum.weight += announce.weight;
+            sum.times += 1;
+            sum.swarm = announce.swarm.or(sum.swarm);
         }
         let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
         let row = statement::row(
@@ -97,10 +105,10 @@ impl Session for RecordAnnounces {
             RECORD,
             &[
                 &sums.keys().map(|hash| hash.as_bytes().as_slice()).collect::<Vec<_>>(),
-                &sums.values().map(|sum| sum.0).collect::<Vec<_>>(),
-                &sums.values().map(|sum| sum.1).collect::<Vec<_>>(),
-                &sums.values().map(|sum| sum.2.map(|(seeders, _)| number(seeders))).collect::<Vec<_>>(),
-                &sums.values().map(|sum| sum.2.map(|(_, leechers)| number(leechers))).collect::<Vec<_>>(),
+                &sums.values().map(|sum| sum.weight).collect::<Vec<_>>(),
+                &sums.values().map(|sum| sum.times).collect::<Vec<_>>(),
+                &sums.values().map(|sum| sum.swarm.map(|(seeders, _)| number(seeders))).collect::<Vec<_>>(),
+                &sums.values().map(|sum| sum.swarm.map(|(_, leechers)| number(leechers))).collect::<Vec<_>>(),
                 &SCORE_HALF_LIFE.as_secs_f64(),
             ],
         )

@@ -407,7 +407,7 @@ impl Searching<'_> {
         let Ok(files) = file_list::unpack(fmt, data) else { return (true, None) };
         let paths: Vec<String> = files.iter().map(|(path, _)| path.join("/")).collect();
         let holds = self.parsed.phrases.is_empty()
-            || self.parsed.phrases_hold(paths.iter().map(String::as_str).chain([name]));
+            || self.parsed.phrases_hold(&paths.iter().map(String::as_str).chain([name]));
         let best = holds.then(|| {
             // The first of the best: `max_by_key` would give the last.
             paths

@@ -1,5 +1,6 @@
 //! A private cluster for the tests of one binary, and a database of its own for each of them.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
 use std::{
     fs,
