@@ -10,8 +10,48 @@ use crate::{BoxFuture, Db, Manager, Program, Reply, SessionError};
 /// Performs [`Db`] effects on a deadpool pool, each in a task of its own; the effects lane
 /// ([`Config::effects_max`](crate::Config::effects_max)) bounds how many wait for a connection.
 ///
-/// A program whose effect is `Db<Msg, deadpool_postgres::Client>` uses it as its manager; one whose effect is an enum
-/// writes its own manager, holds this one in it and calls [`run`](Self::run).
+/// A program whose effect is `Db<Msg, deadpool_postgres::Client>` uses it as its manager. One whose effect is an enum
+/// writes a manager of its own around it:
+///
+/// ```
+/// use deadpool_postgres::Client;
+/// use tea_runtime::{BoxFuture, Db, Effect, Fault, Manager, PgManager, Program, Reply};
+///
+/// enum Msg {
+///     Stored(u64),
+/// }
+///
+/// enum Ask {
+///     Database(Db<Msg, Client>),
+///     Beep,
+/// }
+///
+/// impl Effect<Msg> for Ask {
+///     fn refused(self, fault: Fault) -> Option<Msg> {
+///         match self {
+///             Ask::Database(db) => db.refused(fault),
+///             Ask::Beep => None,
+///         }
+///     }
+/// }
+///
+/// struct World {
+///     database: PgManager,
+/// }
+///
+/// impl<P: Program<Msg = Msg, Effect = Ask>> Manager<P> for World {
+///     fn perform(&mut self, effect: Ask, reply: Reply<Msg>) {
+///         match effect {
+///             Ask::Database(db) => self.database.run(db, reply),
+///             Ask::Beep => eprint!("\x07"),
+///         }
+///     }
+///
+///     fn close(&mut self) -> BoxFuture<()> {
+///         self.database.close()
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct PgManager {
     pool: Pool,

@@ -47,12 +47,6 @@ impl Cluster {
     fn pool(&self, size: usize) -> Pool {
         pool(&self.directory, size)
     }
-
-    /// Ends the server as a power cut would.
-    fn kill(&mut self) {
-        self.server.kill().unwrap();
-        self.server.wait().unwrap();
-    }
 }
 
 impl Drop for Cluster {
@@ -286,9 +280,26 @@ impl Session for CreateNumbers {
     }
 }
 
+/// Kills the server and then asks it something that takes long.
+#[derive(Debug)]
+struct KillServer {
+    pid: u32,
+}
+
+impl Session for KillServer {
+    type Client = Client;
+    type Output = i32;
+
+    async fn run(self, client: &mut Client) -> Result<i32, SessionError> {
+        let killed = Command::new("kill").args(["-s", "KILL", &self.pid.to_string()]).status();
+        assert!(killed.is_ok_and(|status| status.success()));
+        Ok(client.query_one("SELECT 1 FROM pg_sleep(60)", &[]).await?.try_get(0)?)
+    }
+}
+
 #[test]
 fn a_killed_database_breaks_what_runs_and_is_unavailable_to_the_rest() {
-    let mut cluster = Cluster::start("killed");
+    let cluster = Cluster::start("killed");
     let pool = cluster.pool(1);
     let mut step = 0;
     ask(pool, move |answer| {
@@ -299,16 +310,17 @@ fn a_killed_database_breaks_what_runs_and_is_unavailable_to_the_rest() {
                 step = 1;
                 value("SELECT 1")
             }
-            (2, Some(Ok(1))) => {
-                cluster.kill();
-                value("SELECT 2")
-            }
-            // The pool may not know yet that its connection is gone.
-            (3, Some(Err(SessionError::Broken(_)))) => {
-                step = 2;
-                value("SELECT 2")
-            }
+            (2, Some(Ok(1))) => Some(Db::new(KillServer { pid: cluster.server.id() }, |answer| answer)),
             (3, Some(answer)) => {
+                assert!(matches!(&answer, Err(SessionError::Broken(_))), "{answer:?}");
+                value("SELECT 2")
+            }
+            // Until the pool notices that its connection is gone.
+            (4, Some(Err(SessionError::Broken(_)))) => {
+                step = 3;
+                value("SELECT 2")
+            }
+            (4, Some(answer)) => {
                 assert!(matches!(&answer, Err(SessionError::Unavailable(_))), "{answer:?}");
                 None
             }

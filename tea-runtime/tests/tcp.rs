@@ -432,6 +432,35 @@ fn a_program_that_reads_slowly_slows_the_peer_down_and_loses_nothing() {
 }
 
 #[test]
+fn a_listener_whose_address_is_taken_is_tried_again_until_it_is_free() {
+    let (occupied, address) = peer();
+    let counters = run(
+        config(),
+        move |sub| {
+            sub.listen(1, TcpPort::new(address), Msg::Incoming);
+            sub.events(2, |_, event| Msg::Event(event));
+        },
+        {
+            let mut occupied = Some(occupied);
+            move |msg, _, cmd| match msg {
+                Msg::Event(SubEvent::Failed { key: 1, fault, failures }) => {
+                    assert!(fault.to_string().contains(&address.to_string()), "{fault}");
+                    if failures == 2 {
+                        occupied = None;
+                    }
+                }
+                Msg::Event(SubEvent::Ready { key: 1, local }) => {
+                    assert_eq!((local, occupied.is_none()), (address, true));
+                    cmd.quit();
+                }
+                _ => {}
+            }
+        },
+    );
+    assert!(counters.subscription_failures >= 2);
+}
+
+#[test]
 fn an_incoming_connection_that_is_dropped_is_refused() {
     let ended = Rc::new(Cell::new(false));
     let counters =
@@ -488,23 +517,31 @@ fn descriptors_max() -> usize {
     line.split_whitespace().nth(3).and_then(|soft| soft.parse().ok()).expect("a number")
 }
 
+/// Connections opened at once: no more than a listener's backlog holds.
+const WAVE: u32 = 1000;
+
+fn connect_wave(first: u32, pairs: u32, to: SocketAddr, cmd: &mut Cmd<script::Script>) {
+    for key in first..pairs.min(first + WAVE) {
+        cmd.connect(1_000_000 + key, to, StreamLimits::default(), Msg::Stream);
+    }
+}
+
 #[test]
-fn thousands_of_streams_stand_at_once() {
+fn ten_thousand_streams_stand_at_once() {
     // Both ends are ours: two descriptors a pair.
-    let pairs = (descriptors_max().saturating_sub(200) / 2).min(4000) as u32;
+    let pairs = (descriptors_max().saturating_sub(200) / 2).min(5000) as u32;
     assert!(pairs >= 300, "the limit of open files is too low to test this: raise it with `ulimit -n`");
     let counters = serve(
         Config { streams_max: 2 * pairs as usize, ..config() },
-        move |local, cmd| {
-            for key in 0..pairs {
-                cmd.connect(1_000_000 + key, local, StreamLimits::default(), Msg::Stream);
-            }
-        },
+        move |local, cmd| connect_wave(0, pairs, local, cmd),
         {
             let (mut accepted, mut echoed) = (0, 0);
             move |msg, _, cmd| match msg {
                 Msg::Incoming(_, incoming) => {
                     accepted += 1;
+                    if accepted % WAVE == 0 {
+                        connect_wave(accepted, pairs, incoming.local(), cmd);
+                    }
                     cmd.accept(accepted, incoming, StreamLimits::default(), Msg::Stream);
                 }
                 Msg::Stream(key, StreamEvent::Opened { .. }) => {
