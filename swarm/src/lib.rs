@@ -1,1 +1,60 @@
-//! swarm.
+//! A synthetic BitTorrent swarm on the loopback interface, over real sockets.
+//!
+//! Thousands of DHT nodes, each at an address of its own in 127.0.0.0/8, and the seeders of thousands of torrents:
+//! a network that a demonstration, a test or a benchmark can crawl, and of which it knows the whole truth. It runs
+//! on two threads and two sockets, keeps no info dict in memory (each is made again from the seed when a peer
+//! asks), and sends nothing anywhere but to loopback.
+//!
+//! It shares no logic with the crawler that it is there to challenge: only the KRPC message format is common.
+//!
+//! ```
+//! use swarm::{Swarm, SwarmConfig};
+//!
+//! let swarm = Swarm::start(SwarmConfig { nodes: 50, torrents: 20, ..SwarmConfig::default() })?;
+//! println!("begin at {:?}", swarm.bootstrap());
+//! for torrent in swarm.torrents() {
+//!     println!("{} in {} files", torrent.name, torrent.files.len());
+//! }
+//! assert_eq!(swarm.stats().datagrams, 0);
+//! swarm.stop();
+//! # Ok::<(), swarm::SwarmError>(())
+//! ```
+//!
+//! What the nodes do: ping, find_node, get_peers, announce_peer with tokens, and sample_infohashes (BEP 51) for
+//! those that support it; each in the manner of the client that it says it is, wrong byte order of ports included.
+//! What they know of each other is a routing table as of BEP 5, dead contacts included; each torrent is stored at
+//! the eight nodes nearest to its key. A node that is flooded ignores its flooder for five minutes, as libtorrent
+//! does, and [`SwarmStats`] tells how close anybody came to that.
+//!
+//! What the seeders do: BEP 3, 9 and 10, in the manner of several clients ([`Habits`]), and if asked for, the
+//! worst that peers were seen doing ([`Hostile`]).
+
+mod acquaintances;
+mod address;
+mod announces;
+mod chance;
+mod clock;
+mod config;
+mod datagrams;
+mod dht;
+mod error;
+mod honest;
+mod hostile;
+mod info_dict;
+mod keyspace;
+mod peer_wire;
+mod population;
+mod seeders;
+mod stats;
+mod swarm;
+mod titles;
+mod torrent;
+mod visitors;
+mod vocabulary;
+mod wire;
+
+pub use config::{Habits, Hostile, Hostility, SwarmConfig, TORRENTS_MAX};
+pub use error::SwarmError;
+pub use stats::SwarmStats;
+pub use swarm::Swarm;
+pub use torrent::{File, Torrent};
