@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -118,6 +119,9 @@ impl<P: Program> StreamTable<P> {
             Some(CloseReason::Stopping)
         } else if self.live() >= self.streams_max {
             Some(CloseReason::Overload)
+        } else if origin.is_none() {
+            // A connection of the simulator has strayed into the real world.
+            Some(CloseReason::Io(io::ErrorKind::Unsupported))
         } else {
             None
         };
