@@ -1,1 +1,16 @@
-//! indexer.
+//! The indexer: from the BitTorrent DHT to a search result.
+//!
+//! [`model`] is the program, driven by `tea-runtime`; [`cluster`] runs a private PostgreSQL, [`db`] holds all SQL; [`commands`] is
+//! what the command line ([`cli`], [`settings`]) offers.
+
+pub mod cli;
+pub mod cluster;
+pub mod commands;
+pub mod db;
+pub mod export;
+pub mod file_list;
+pub mod model;
+pub mod search;
+pub mod settings;
+pub mod status;
+pub mod tokeniser;

@@ -1,0 +1,332 @@
+//! The command line: which command, its own options, and the settings given as flags.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::{
+    search::{PAGE_MAX, Sort},
+    settings::{Layers, SETTINGS, Scope, parse_duration},
+};
+
+/// What the user asked for.
+#[derive(Debug)]
+pub enum Invocation {
+    /// Crawl until stopped.
+    Run(RunOptions),
+    /// Crawl a synthetic swarm on loopback.
+    Demo(DemoOptions),
+    /// Search the index.
+    Search(SearchOptions),
+    /// Show one torrent.
+    Show {
+        /// 40 hex digits (v1, or a truncated v2 hash) or 64 (v2).
+        hash: String,
+        /// As JSON instead of text.
+        json: bool,
+    },
+    /// Have hashes fetched before all others.
+    Request {
+        /// As in `Show`, in full.
+        hashes: Vec<String>,
+    },
+    /// Show the numbers.
+    Stats {
+        /// As JSON instead of text.
+        json: bool,
+    },
+    /// Write every torrent as a line of JSON.
+    Export {
+        /// Where to; `None`: standard output.
+        output: Option<PathBuf>,
+    },
+    /// Bring the schema up to date.
+    Migrate,
+    /// Show every setting.
+    Config,
+}
+
+/// How long to run.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct RunOptions {
+    /// End after this time.
+    pub duration: Option<Duration>,
+    /// One sweep over the nodes that can be found, a report, the end.
+    pub once: bool,
+}
+
+/// The synthetic swarm.
+#[derive(Debug, Clone, Copy)]
+pub struct DemoOptions {
+    /// Its DHT nodes.
+    pub nodes: usize,
+    /// Its torrents.
+    pub torrents: usize,
+    /// End after this time.
+    pub duration: Option<Duration>,
+}
+
+/// A search.
+#[derive(Debug, Clone)]
+pub struct SearchOptions {
+    /// The words.
+    pub query: String,
+    /// As JSON lines instead of a table.
+    pub json: bool,
+    /// Most results.
+    pub limit: u32,
+    /// Order.
+    pub sort: String,
+    /// Where the previous page ended.
+    pub after: Option<String>,
+}
+
+/// The command line as clap sees it.
+pub fn command() -> Command {
+    Command::new("indexer")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Indexes the BitTorrent DHT: finds info-hashes, fetches and verifies their metadata, makes them searchable")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE")
+                .global(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("Settings file (TOML); default: /etc/indexer.toml for root, indexer.toml in the XDG configuration directory otherwise"),
+        )
+        .arg(
+            Arg::new("log")
+                .long("log")
+                .value_name("FILTER")
+                .global(true)
+                .help("What is logged: error, warn, info, debug, trace, or a filter such as mainline=debug; environment INDEXER_LOG"),
+        )
+        .subcommand(
+            with_settings(Command::new("run"), true)
+                .about("Take part in the DHT and index what is found, until Ctrl-C")
+                .arg(for_option())
+                .arg(
+                    Arg::new("once")
+                        .long("once")
+                        .action(ArgAction::SetTrue)
+                        .help("One sweep over all nodes that can be found, a report, then end"),
+                ),
+        )
+        .subcommand(
+            with_settings(Command::new("demo"), false)
+                .about("Start a synthetic swarm on loopback, index it, and stay for searching until Ctrl-C; nothing leaves the machine")
+                .arg(count("nodes", "2000", "DHT nodes in the swarm, 8..100000"))
+                .arg(count("torrents", "5000", "Torrents in the swarm, 1..1000000"))
+                .arg(for_option()),
+        )
+        .subcommand(
+            with_settings(Command::new("search"), false)
+                .about("Search the names and file paths of what is indexed")
+                .arg(
+                    Arg::new("query")
+                        .value_name("QUERY")
+                        .required(true)
+                        .num_args(1..)
+                        .allow_hyphen_values(false)
+                        .help("Words that must all occur; \"a phrase\", prefix*, -not; or an info-hash. After --, words may begin with a hyphen"),
+                )
+                .arg(json("One JSON object a line"))
+                .arg(
+                    Arg::new("limit")
+                        .long("limit")
+                        .value_name("N")
+                        .default_value("20")
+                        .value_parser(value_parser!(u32).range(1..=i64::from(PAGE_MAX)))
+                        .help("Most results, 1..500"),
+                )
+                .arg(
+                    Arg::new("sort")
+                        .long("sort")
+                        .value_name("ORDER")
+                        .default_value("relevance")
+                        .value_parser(Sort::ALL.map(Sort::as_str))
+                        .help("Order of the results"),
+                )
+                .arg(Arg::new("after").long("after").value_name("CURSOR").help("Continue where the page that gave this cursor ended")),
+        )
+        .subcommand(
+            with_settings(Command::new("show"), false)
+                .about("Show one torrent with its files")
+                .arg(Arg::new("hash").value_name("HASH").required(true).help("Info-hash: 40 hex digits, or the 64 of a v2 torrent"))
+                .arg(json("As JSON")),
+        )
+        .subcommand(
+            with_settings(Command::new("request"), false)
+                .about("Have info-hashes fetched before all others by the indexer that runs, or at its next start")
+                .arg(
+                    Arg::new("hashes")
+                        .value_name("HASH")
+                        .required(true)
+                        .num_args(1..=1000)
+                        .help("Info-hash: 40 hex digits, or the 64 of a v2 torrent"),
+                ),
+        )
+        .subcommand(
+            with_settings(Command::new("stats"), false)
+                .about("Show nodes by family and client, runs, torrents and the backlog")
+                .arg(json("As JSON")),
+        )
+        .subcommand(
+            with_settings(Command::new("export"), false)
+                .about("Write every torrent with its files as one JSON object a line")
+                .arg(
+                    Arg::new("output")
+                        .long("output")
+                        .short('o')
+                        .value_name("FILE")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("File to create instead of standard output"),
+                ),
+        )
+        .subcommand(with_settings(Command::new("migrate"), false).about("Bring the database's schema up to date, and say what was done"))
+        .subcommand(
+            with_settings(Command::new("config"), true).about("Show every setting, its value and where it came from"),
+        )
+}
+
+/// What the parsed command line asks for, and its flags laid over `layers`.
+///
+/// # Errors
+/// A clap error (usage) for values that only this layer checks.
+pub fn invocation(matches: &ArgMatches, layers: &mut Layers) -> Result<Invocation, clap::Error> {
+    let Some((name, given)) = matches.subcommand() else {
+        return Err(usage("a command is needed"));
+    };
+    for definition in SETTINGS {
+        if let Ok(Some(values)) = given.try_get_many::<String>(definition.name) {
+            layers.add_flag(definition, values.cloned().collect());
+        }
+    }
+    let flag = |name: &str| given.get_flag(name);
+    let text = |name: &str| given.get_one::<String>(name).cloned();
+    let duration = || given.get_one::<Duration>("for").copied();
+    Ok(match name {
+        "run" => Invocation::Run(RunOptions { duration: duration(), once: flag("once") }),
+        "demo" => {
+            let number = |name: &str| given.get_one::<u64>(name).map_or(0, |number| *number as usize);
+            let (nodes, torrents) = (number("nodes"), number("torrents"));
+            if !(8..=100_000).contains(&nodes) || !(1..=1_000_000).contains(&torrents) {
+                return Err(usage("the swarm has 8..100000 --nodes and 1..1000000 --torrents"));
+            }
+            Invocation::Demo(DemoOptions { nodes, torrents, duration: duration() })
+        }
+        "search" => Invocation::Search(SearchOptions {
+            query: given
+                .get_many::<String>("query")
+                .map_or_else(String::new, |words| words.cloned().collect::<Vec<_>>().join(" ")),
+            json: flag("json"),
+            limit: given.get_one::<u32>("limit").copied().unwrap_or(20),
+            sort: text("sort").unwrap_or_default(),
+            after: text("after"),
+        }),
+        "show" => Invocation::Show { hash: text("hash").unwrap_or_default(), json: flag("json") },
+        "request" => Invocation::Request {
+            hashes: given
+                .get_many::<String>("hashes")
+                .map_or_else(Vec::new, |hashes| hashes.cloned().collect()),
+        },
+        "stats" => Invocation::Stats { json: flag("json") },
+        "export" => Invocation::Export { output: given.get_one::<PathBuf>("output").cloned() },
+        "migrate" => Invocation::Migrate,
+        "config" => Invocation::Config,
+        other => return Err(usage(&format!("there is no command {other}"))),
+    })
+}
+
+fn usage(problem: &str) -> clap::Error {
+    command().error(clap::error::ErrorKind::ValueValidation, problem)
+}
+
+fn with_settings(mut command: Command, crawl: bool) -> Command {
+    for definition in SETTINGS {
+        if definition.scope == Scope::Data || crawl {
+            let mut arg = Arg::new(definition.name)
+                .long(definition.name)
+                .value_name(definition.value)
+                .help_heading("Settings")
+                .help(match definition.default {
+                    Some(default) => format!("{} [default: {default}]", definition.help),
+                    None => definition.help.to_owned(),
+                });
+            arg = if definition.list { arg.action(ArgAction::Append) } else { arg.action(ArgAction::Set) };
+            command = command.arg(arg);
+        }
+    }
+    command
+}
+
+fn for_option() -> Arg {
+    Arg::new("for")
+        .long("for")
+        .value_name("DURATION")
+        .value_parser(|text: &str| parse_duration(text))
+        .help("End after this time, such as 90s or 2h")
+}
+
+fn count(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("N")
+        .default_value(default)
+        .value_parser(value_parser!(u64))
+        .help(help)
+}
+
+fn json(help: &'static str) -> Arg {
+    Arg::new("json").long("json").action(ArgAction::SetTrue).help(help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_run_reach_the_settings() {
+        let matches = command()
+            .try_get_matches_from([
+                "indexer",
+                "run",
+                "--bind",
+                "127.0.0.2",
+                "--bind",
+                "127.0.0.3",
+                "--port",
+                "7000",
+                "--for",
+                "5s",
+                "--once",
+            ])
+            .unwrap();
+        let mut layers = Layers::defaults();
+        let Invocation::Run(options) = invocation(&matches, &mut layers).unwrap() else {
+            panic!("run expected")
+        };
+        assert_eq!(options.duration, Some(Duration::from_secs(5)));
+        assert!(options.once);
+        let settings = crate::settings::Settings::resolve(&layers, std::path::Path::new("/nowhere")).unwrap();
+        assert_eq!(settings.bind.len(), 2);
+        assert_eq!(settings.port, 7000);
+    }
+
+    #[test]
+    fn a_query_of_several_words_needs_no_quotes() {
+        let matches =
+            command().try_get_matches_from(["indexer", "search", "two", "words", "--json"]).unwrap();
+        let Invocation::Search(options) = invocation(&matches, &mut Layers::defaults()).unwrap() else {
+            panic!("search expected")
+        };
+        assert_eq!((options.query.as_str(), options.json), ("two words", true));
+    }
+}

@@ -1,0 +1,336 @@
+//! `indexer run`: takes part in the DHT and indexes what is found.
+
+use std::{
+    io::{self, Write},
+    net::{IpAddr, SocketAddr},
+    time::{Duration, SystemTime},
+};
+
+use bittorrent::{FetchConfig, InfoLimits, PeerId};
+use krpc::{ClientVersion, NodeId};
+use mainline::{Dht, KnownNode, Port, PortIndex, Support, VirtualNodeConfig};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rand::{
+    RngExt, SeedableRng, TryRng,
+    rngs::{StdRng, SysRng},
+};
+use tea_runtime::{BoxFuture, Manager, PgManager, Reply, Runtime};
+
+use super::{CommandError, ask, database_choice};
+use crate::{
+    cli::RunOptions,
+    cluster::{ClusterEvent, EventSink, Mode},
+    db::{
+        self, BacklogRelease, Database, LoadIdentity, LoadNodes, RunStart, SaveIdentity, Stats, StoredNode,
+        TidyLimits,
+    },
+    model::{AppEffect, Ending, Flags, Indexer, Msg, Plan},
+    settings::{IdScheme, Settings},
+    status::{Screen, Snapshot, whole_seconds},
+};
+
+/// Connections to the database: two for batches of torrents, the others for what must not wait behind them.
+const CONNECTIONS: usize = 6;
+
+/// Nodes read for a warm start: enough to find all others again.
+const WARM_NODES: u32 = 200_000;
+
+/// Sockets beside those of the fetches: ports, database, files, and what the runtime and libraries open.
+const OTHER_SOCKETS: u64 = 256;
+
+/// Names under which an indexer keeps what it is.
+const EXTERNAL_ADDRESS: &str = "external-address";
+const ID_SEED: &str = "id-seed";
+
+pub(super) async fn run(
+    settings: &Settings,
+    options: RunOptions,
+    screen: Screen,
+) -> Result<(), CommandError> {
+    crawl(settings, options, screen, None).await
+}
+
+/// What the demo expects: it is told when it is reached.
+pub(super) struct Goal {
+    /// Torrents that there are.
+    pub(super) torrents: u64,
+    /// What is said then.
+    pub(super) say: String,
+}
+
+/// Crawls until the end, with the database open for as long.
+pub(super) async fn crawl(
+    settings: &Settings,
+    options: RunOptions,
+    mut screen: Screen,
+    goal: Option<Goal>,
+) -> Result<(), CommandError> {
+    let sockets = raise_file_limit(settings);
+    let events = EventSink::new(|event| match event {
+        ClusterEvent::Started => tracing::info!("the private database is up"),
+        ClusterEvent::Died { reason } => {
+            tracing::error!(%reason, "the private database died; starting it again")
+        }
+        ClusterEvent::Restarted => tracing::info!("the private database is up again"),
+    });
+    let mut database = db::connect(&database_choice(settings, Mode::Own, events)?, CONNECTIONS).await?;
+    let outcome = crawl_into(settings, options, &mut screen, goal, &mut database, sockets).await;
+    screen.finish();
+    database.close().await;
+    let model = outcome?;
+    report(&model)?;
+    match model.ending() {
+        Ending::Failed(why) => Err(CommandError::Said(why.clone())),
+        _ => Ok(()),
+    }
+}
+
+async fn crawl_into(
+    settings: &Settings,
+    options: RunOptions,
+    screen: &mut Screen,
+    goal: Option<Goal>,
+    database: &mut Database,
+    sockets: usize,
+) -> Result<Indexer, CommandError> {
+    if settings.fresh_database {
+        database.clear().await?;
+    }
+    for migration in database.migrate().await? {
+        tracing::info!(version = migration.version, name = %migration.name, "changed the schema");
+    }
+    let owner = owner(settings)?;
+    let identity = ask(database, LoadIdentity { indexer: owner.clone() }).await?;
+    let id_seed = match identity.get(ID_SEED).and_then(|seed| <[u8; 32]>::try_from(seed.as_slice()).ok()) {
+        Some(seed) => seed,
+        None => {
+            let seed = random_seed()?;
+            let values = [(ID_SEED.to_owned(), seed.to_vec())].into();
+            ask(database, SaveIdentity { indexer: owner.clone(), values }).await?;
+            seed
+        }
+    };
+    let external =
+        identity.get(EXTERNAL_ADDRESS).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+    let freed = ask(database, BacklogRelease { owner: owner.clone() }).await?;
+    if freed > 0 {
+        tracing::info!(hashes = freed, "going on with what the last run had begun");
+    }
+    let known = ask(database, LoadNodes { limit: WARM_NODES }).await?;
+    if !known.is_empty() {
+        tracing::info!(nodes = known.len(), "starting from the nodes of the last run");
+    }
+    let torrents = ask(database, Stats { runs: 0 }).await?.torrents;
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let by_whom = format!("{owner} (process {})", std::process::id());
+    let run = ask(database, RunStart { by_whom, version, once: options.once }).await?;
+
+    let fetch = fetch_config(settings)?;
+    let flags = Flags {
+        dht: Dht::new(&dht_config(settings, &id_seed, external)?, Duration::ZERO)?,
+        ports: settings.port_addresses(),
+        fetch,
+        known: known.iter().map(known_node).collect(),
+        torrents,
+        plan: Plan {
+            bootstrap: settings.bootstrap.clone(),
+            info: InfoLimits { bytes: settings.metadata_bytes_max, ..InfoLimits::default() },
+            fetches: settings.fetches,
+            run,
+            owner,
+            started_at: now(),
+            duration: options.duration,
+            once: options.once,
+            loopback_only: settings.loopback_only(),
+            connect_from: settings.bind.iter().copied().filter(|ip| !ip.is_unspecified()).collect(),
+            tidy: TidyLimits { backlog_rows_max: settings.backlog_max, ..TidyLimits::default() },
+        },
+    };
+    let config = tea_runtime::Config { streams_max: sockets, ..tea_runtime::Config::default() };
+    screen.start();
+    let effects = Effects {
+        database: PgManager::new(database.pool.clone()),
+        screen: screen.clone(),
+        last_logged: None,
+        goal,
+    };
+    Ok(Runtime::new(config).manager(effects).run::<Indexer>(flags).await?)
+}
+
+/// Performs the program's effects: sessions on the pool, status on the screen.
+struct Effects {
+    database: PgManager,
+    screen: Screen,
+    last_logged: Option<Duration>,
+    goal: Option<Goal>,
+}
+
+impl Effects {
+    fn show(&mut self, snapshot: &Snapshot) {
+        if let Some(goal) =
+            self.goal.take_if(|goal| snapshot.torrents.is_some_and(|torrents| torrents >= goal.torrents))
+        {
+            let line = format!(
+                "all {} torrents indexed after {}; {}",
+                goal.torrents,
+                whole_seconds(snapshot.uptime),
+                goal.say
+            );
+            self.screen.print(&line);
+        }
+        self.screen.show(snapshot, &mut self.last_logged);
+    }
+}
+
+impl Manager<Indexer> for Effects {
+    fn perform(&mut self, effect: AppEffect, reply: Reply<Msg>) {
+        match effect {
+            AppEffect::Database(session) => self.database.run(session, reply),
+            AppEffect::Show(snapshot) => self.show(&snapshot),
+        }
+    }
+
+    fn close(&mut self) -> BoxFuture<()> {
+        self.database.close()
+    }
+}
+
+fn dht_config(
+    settings: &Settings,
+    id_seed: &[u8; 32],
+    external: Option<IpAddr>,
+) -> Result<mainline::Config, CommandError> {
+    let ports: Vec<Port> = settings.port_addresses().into_iter().map(|local| Port { local }).collect();
+    let count = ports.len() * settings.nodes_per_port as usize;
+    let ids = node_ids(settings, count, id_seed, external);
+    let nodes = ids
+        .into_iter()
+        .enumerate()
+        .map(|(index, id)| VirtualNodeConfig { id, port: PortIndex((index % ports.len()) as u16) })
+        .collect();
+    let mut config = mainline::Config::new(random_seed()?, ports, nodes);
+    config.allow_loopback = settings.loopback_only();
+    config.min_sample_interval = settings.min_sample_interval;
+    config.limits.packets_per_second = settings.packets_per_second;
+    config.limits.new_endpoints_per_minute = settings.endpoints_per_minute;
+    config.limits.nodes_max = settings.contacts_max;
+    config.limits.lookups_max = settings.fetches.max(1);
+    Ok(config)
+}
+
+/// The ids of our virtual nodes: the same at every start, as long as their number and our address stay.
+fn node_ids(settings: &Settings, count: usize, seed: &[u8; 32], external: Option<IpAddr>) -> Vec<NodeId> {
+    match (settings.ids, external) {
+        (IdScheme::Bep42, Some(address)) if !settings.loopback_only() => {
+            mainline::ids_for(address, count, *seed).collect()
+        }
+        (IdScheme::Bep42, _) => {
+            // BEP 42 exempts local addresses; and a public one is not known before others have told it.
+            let mut random = StdRng::from_seed(*seed);
+            (0..count).map(|_| NodeId::from_bytes(random.random())).collect()
+        }
+        (IdScheme::Spread, _) => mainline::spread_ids(count, *seed).collect(),
+    }
+}
+
+fn fetch_config(settings: &Settings) -> Result<FetchConfig, CommandError> {
+    let mut bytes = [0; 20];
+    bytes[..8].copy_from_slice(PEER_ID_PREFIX);
+    let random = random_seed()?;
+    bytes[8..].copy_from_slice(&random[..12]);
+    let mut config = FetchConfig::new(PeerId::from_bytes(bytes));
+    config.peer.metadata_bytes_max = u32::try_from(settings.metadata_bytes_max).unwrap_or(u32::MAX);
+    config.fetch_bytes_max = config.fetch_bytes_max.max(2 * settings.metadata_bytes_max);
+    config.time_max = settings.fetch_timeout;
+    config.time_with_progress_max = settings.fetch_timeout.saturating_mul(2);
+    config.check()?;
+    Ok(config)
+}
+
+/// Azureus style: two letters and four digits of version.
+const PEER_ID_PREFIX: &[u8; 8] = b"-TX0001-";
+
+fn known_node(node: &StoredNode) -> KnownNode {
+    KnownNode {
+        id: node.id,
+        addr: node.addr,
+        freshness: node.freshness,
+        missed: u8::try_from(node.missed).unwrap_or(u8::MAX),
+        support: match node.bep51 {
+            None => Support::Unknown,
+            Some(true) => Support::Yes,
+            Some(false) => Support::No,
+        },
+        version: node.version.map(ClientVersion::from_bytes),
+        num: node.num,
+        interval: node.interval,
+        sampled_ago: node.sampled_ago,
+    }
+}
+
+/// Under which name this indexer stands in the database. A private database has one indexer; of those that share one,
+/// each is known by its machine and data directory.
+fn owner(settings: &Settings) -> Result<String, CommandError> {
+    if settings.database_url.is_none() {
+        return Ok("indexer".to_owned());
+    }
+    let host = nix::unistd::gethostname()
+        .map_err(|error| CommandError::Said(format!("the name of this machine is not to be had: {error}")))?;
+    Ok(format!("{}:{}", host.to_string_lossy(), settings.data_dir.display()))
+}
+
+/// Sockets that fetches may use, after the limit was raised as far as the system allows.
+fn raise_file_limit(settings: &Settings) -> usize {
+    let wanted = settings.fetches as u64 * 4 + OTHER_SOCKETS;
+    let limit = match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((soft, hard)) if soft < wanted => {
+            let target = wanted.min(hard);
+            match setrlimit(Resource::RLIMIT_NOFILE, target, hard) {
+                Ok(()) => target,
+                Err(_) => soft,
+            }
+        }
+        Ok((soft, _)) => soft,
+        // Without an answer the system's usual limit is the best guess.
+        Err(_) => 1024,
+    };
+    if limit < wanted {
+        tracing::warn!(
+            limit,
+            wanted,
+            "the system allows fewer open files than {} fetches need; raise the limit (ulimit -n) or lower --fetches",
+            settings.fetches
+        );
+    }
+    usize::try_from(limit.min(wanted).saturating_sub(OTHER_SOCKETS)).unwrap_or(usize::MAX).max(4)
+}
+
+fn random_seed() -> Result<[u8; 32], CommandError> {
+    let mut seed = [0; 32];
+    SysRng
+        .try_fill_bytes(&mut seed)
+        .map_err(|error| CommandError::Said(format!("the system gives no random numbers: {error}")))?;
+    Ok(seed)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one look at the wall clock; the model counts from here")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// What the run has come to, for people and for scripts that read standard output.
+fn report(model: &Indexer) -> Result<(), CommandError> {
+    let mut out = io::stdout().lock();
+    let text = model.summary();
+    out.write_all(text.as_bytes()).map_err(CommandError::writing("standard output"))
+}
+
+/// Where the demo's swarm is joined.
+pub(super) fn bootstrap_of(
+    addresses: impl IntoIterator<Item = SocketAddr>,
+) -> Vec<crate::settings::HostPort> {
+    addresses
+        .into_iter()
+        .map(|address| crate::settings::HostPort { host: address.ip().to_string(), port: address.port() })
+        .collect()
+}

@@ -1,0 +1,196 @@
+//! `indexer stats`: what the database knows of nodes, runs, torrents and the backlog.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    io::{self, Write},
+    time::SystemTime,
+};
+
+use super::{CommandError, ask, open_to_ask, table, table::Table};
+use crate::{
+    db::{RunStats, Statistics, Stats},
+    settings::Settings,
+};
+
+/// Runs shown.
+const RUNS: u32 = 5;
+
+/// Clients and reasons shown in the text; the JSON has all.
+const LINES_MAX: usize = 12;
+
+pub(super) async fn run(settings: &Settings, json: bool) -> Result<(), CommandError> {
+    let database = open_to_ask(settings).await?;
+    let statistics = ask(&database, Stats { runs: RUNS }).await;
+    database.close().await;
+    let statistics = statistics?;
+    let text = if json { format!("{:#}\n", as_json(&statistics)) } else { as_text(&statistics) };
+    io::stdout().lock().write_all(text.as_bytes()).map_err(CommandError::writing("standard output"))
+}
+
+fn as_json(statistics: &Statistics) -> serde_json::Value {
+    let Statistics { nodes, runs, .. } = statistics;
+    let runs: Vec<_> = runs
+        .iter()
+        .map(|run| {
+            let work: BTreeMap<_, _> = run
+                .work
+                .iter()
+                .map(|work| {
+                    let failed: u64 = work.failed.values().sum();
+                    (
+                        work.kind.as_str(),
+                        serde_json::json!({
+                            "attempted": work.attempted,
+                            "succeeded": work.succeeded,
+                            "failed": failed,
+                            "failed_by_reason": work.failed,
+                            "in_flight": if is_over(run) { 0 } else { work.in_flight },
+                        }),
+                    )
+                })
+                .collect();
+            serde_json::json!({
+                "id": run.id.0,
+                "by": run.by_whom,
+                "version": run.version,
+                "once": run.once,
+                "state": state(run),
+                "started": time(run.started),
+                "reported": time(run.reported),
+                "stopped": run.stopped.map(time),
+                "work": work,
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "nodes": {
+            "known": nodes.known,
+            "contacts": nodes.contacts,
+            "answered_last_hour": nodes.last_hour,
+            "bep51": nodes.bep51,
+            "by_family": nodes.by_family,
+            "by_client": nodes.by_client,
+        },
+        "runs": runs,
+        "torrents": {
+            "stored": statistics.torrents,
+            "added_last_hour": statistics.torrents_last_hour,
+            "by_discovery": statistics.torrents_by_discovery,
+            "total_size": u64::try_from(statistics.total_size).unwrap_or(u64::MAX),
+            "files": statistics.files,
+        },
+        "backlog": {
+            "due": statistics.backlog_due,
+            "in_flight": statistics.backlog_taken,
+            "waiting": statistics.backlog_waiting,
+            "by_reason": statistics.backlog_reasons,
+        },
+        "database_bytes": statistics.database_bytes,
+    })
+}
+
+fn as_text(statistics: &Statistics) -> String {
+    let Statistics { nodes, runs, .. } = statistics;
+    let mut text = String::new();
+    // Writing into a String does not fail.
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<11} {value}");
+    };
+    line(
+        "nodes",
+        format!(
+            "{} known, {} of them have answered, {} in the last hour, {} answer sample_infohashes",
+            nodes.known, nodes.contacts, nodes.last_hour, nodes.bep51
+        ),
+    );
+    line("  family", listed(&nodes.by_family));
+    line("  client", listed(&nodes.by_client));
+    line(
+        "torrents",
+        format!(
+            "{} stored, {} in the last hour; {} in {} files",
+            statistics.torrents,
+            statistics.torrents_last_hour,
+            table::bytes(statistics.total_size),
+            statistics.files
+        ),
+    );
+    line("  found", listed(&statistics.torrents_by_discovery));
+    line(
+        "backlog",
+        format!(
+            "{} due, {} in flight, {} wait for another try",
+            statistics.backlog_due, statistics.backlog_taken, statistics.backlog_waiting
+        ),
+    );
+    if !statistics.backlog_reasons.is_empty() {
+        line("  reasons", listed(&statistics.backlog_reasons));
+    }
+    line("database", table::bytes(u128::from(statistics.database_bytes)));
+    let mut table = Table::new(&[
+        "run",
+        "started",
+        "state",
+        "of",
+        ">attempted",
+        ">succeeded",
+        ">failed",
+        ">in flight",
+        "failed by reason",
+    ]);
+    for run in runs {
+        for (index, work) in run.work.iter().enumerate() {
+            let first = |text: String| if index == 0 { text } else { String::new() };
+            let failed: u64 = work.failed.values().sum();
+            let in_flight = if is_over(run) { 0 } else { work.in_flight };
+            table.row([
+                first(run.id.to_string()),
+                first(time(run.started)),
+                first(state(run).to_owned()),
+                work.kind.clone(),
+                work.attempted.to_string(),
+                work.succeeded.to_string(),
+                failed.to_string(),
+                in_flight.to_string(),
+                listed(&work.failed),
+            ]);
+        }
+    }
+    if !table.is_empty() {
+        text.push('\n');
+        text.push_str(&table.to_string());
+    }
+    text
+}
+
+/// The most frequent first.
+fn listed<K: AsRef<str>>(counts: &BTreeMap<K, u64>) -> String {
+    let mut counts: Vec<_> = counts.iter().map(|(name, count)| (name.as_ref(), *count)).collect();
+    counts.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
+    let more = counts.len().saturating_sub(LINES_MAX);
+    counts.truncate(LINES_MAX);
+    let mut text =
+        counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        // Writing into a String does not fail.
+        let _ = write!(text, ", {more} others");
+    }
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+fn is_over(run: &RunStats) -> bool {
+    run.stopped.is_some() || run.interrupted
+}
+
+fn state(run: &RunStats) -> &str {
+    match (&run.ended, run.interrupted) {
+        (Some(ended), _) => ended,
+        (None, true) => "interrupted",
+        (None, false) => "running",
+    }
+}
+
+fn time(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
+}

@@ -1,0 +1,757 @@
+//! The model and its update.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, SystemTime},
+};
+
+use bittorrent::{Disconnect, FetchConfig, InfoLimits, Slot, Torrent};
+use krpc::InfoHash;
+use mainline::{
+    Action, Dht, Event, HashSource, KnownNode, Output, PortIndex, Support, VisitOutcome, VisitRecord,
+    bogon::AddressFilter,
+};
+use tea_runtime::{
+    Close, CloseReason, Cmd, Context, Program, Signal, StreamEvent, StreamLimits, Sub, SubEvent, Time,
+    UdpPort,
+};
+
+use super::{
+    intake::{Intake, Seen},
+    message::{Answer, AppEffect, Key, Msg},
+    report::Report,
+    resolver::{Resolver, Settled, Wire},
+    storage::{Storage, effect, put_back},
+};
+use crate::{
+    db::{
+        Announce, BacklogRelease, BacklogSize, BacklogTake, Discovery, Failure, Hashes, Known, NewTorrent,
+        NodeVisit, RunEnd, RunId, RunProgress, Tidy, TidyLimits,
+    },
+    settings::HostPort,
+};
+
+/// How often what is due is done. 25 ms is far below the pace of one query a second to a remote, and costs a
+/// thousandth of a core.
+const PACE: Duration = Duration::from_millis(25);
+
+/// Seconds between two reports of the run into the database.
+const REPORT_EVERY: u64 = 10;
+
+/// Seconds between two removals of what the database keeps beyond its bounds.
+const TIDY_EVERY: u64 = 600;
+
+/// How long the addresses of bootstrap nodes hold before their names are looked up again, while no contact is known.
+const BOOTSTRAP_AGAIN: Duration = Duration::from_secs(30);
+
+/// How long a hash from the backlog is ours: longer than it waits, is looked up and is fetched. A program that dies gives
+/// them back at its next start, or so late.
+const LEASE: Duration = Duration::from_secs(1800);
+
+/// How long the backlog is left alone after it had nothing due.
+const BACKLOG_REST: Duration = Duration::from_secs(1);
+
+/// How long a graceful stop may take before the program ends without the last acknowledgements.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// What an announce adds to the score of a torrent: one.
+const ANNOUNCE_WEIGHT: f64 = 1.0;
+
+/// What a question for its peers adds: less, since crawlers like us ask too.
+const QUESTION_WEIGHT: f64 = 0.25;
+
+/// All ambient input.
+#[derive(Debug)]
+pub struct Flags {
+    /// The DHT, not started yet.
+    pub dht: Dht,
+    /// The addresses of its ports, in the order of their indices.
+    pub ports: Vec<SocketAddr>,
+    /// Of the fetches.
+    pub fetch: FetchConfig,
+    /// Nodes of an earlier run.
+    pub known: Vec<KnownNode>,
+    /// Torrents in the database at the start.
+    pub torrents: u64,
+    /// What stays as it is.
+    pub plan: Plan,
+}
+
+/// The part of the flags that stays as it was given.
+#[derive(Debug)]
+pub struct Plan {
+    /// Nodes to join through whose names are to be looked up.
+    pub bootstrap: Vec<HostPort>,
+    /// Bounds of info dicts.
+    pub info: InfoLimits,
+    /// Hashes fetched at a time.
+    pub fetches: usize,
+    /// The run.
+    pub run: RunId,
+    /// Who takes hashes from the backlog.
+    pub owner: String,
+    /// The wall clock at the start.
+    pub started_at: SystemTime,
+    /// End after this time.
+    pub duration: Option<Duration>,
+    /// End after one sweep.
+    pub once: bool,
+    /// Bounds of what the database keeps.
+    pub tidy: TidyLimits,
+    /// Nobody outside of this machine is spoken to.
+    pub loopback_only: bool,
+    /// The local addresses to connect from, taken in turn; empty: the system chooses.
+    pub connect_from: Vec<IpAddr>,
+}
+
+/// Why the program ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// It runs.
+    #[default]
+    Running,
+    /// A signal came.
+    Signal,
+    /// The time that was asked for is over.
+    TimeOver,
+    /// The sweep that was asked for is finished.
+    SweepFinished,
+    /// It could not go on, and why.
+    Failed(String),
+}
+
+impl Ending {
+    /// In a word or two, for the report of the run.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Running => "running",
+            Self::Signal => "stopped",
+            Self::TimeOver => "time over",
+            Self::SweepFinished => "sweep finished",
+            Self::Failed(why) => why,
+        }
+    }
+}
+
+/// The model.
+#[derive(Debug)]
+pub struct Indexer {
+    dht: Dht,
+    out: Output,
+    spare: Output,
+    intake: Intake,
+    resolver: Resolver,
+    storage: Storage,
+    report: Report,
+    plan: Plan,
+    ports: Vec<SocketAddr>,
+    bound: Vec<bool>,
+    ending: Ending,
+    /// The last report of the run, once it is on its way.
+    closing: Closing,
+    taking: bool,
+    backlog_rests_until: Time,
+    reporting: bool,
+    seconds: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    NotYet,
+    Reporting,
+    Done,
+}
+
+impl Program for Indexer {
+    type Flags = Flags;
+    type Msg = Msg;
+    type Key = Key;
+    type Effect = AppEffect;
+
+    fn init(flags: Flags, cx: &Context, cmd: &mut Cmd<Self>) -> Self {
+        let Flags { mut dht, ports, fetch, known, torrents, plan } = flags;
+        let now = cx.now.since_start();
+        let virtual_nodes = dht.virtual_nodes().count();
+        // Peers may well be at our own address: other programs may run there.
+        let filter = AddressFilter::new([], plan.loopback_only);
+        for node in &known {
+            dht.add_known(now, node);
+        }
+        let mut model = Self {
+            dht,
+            out: Output::new(),
+            spare: Output::new(),
+            intake: Intake::default(),
+            resolver: Resolver::new(fetch, filter, plan.loopback_only),
+            storage: Storage::new(plan.run),
+            report: Report::new(virtual_nodes, torrents),
+            bound: vec![false; ports.len()],
+            ports,
+            ending: Ending::Running,
+            closing: Closing::NotYet,
+            taking: false,
+            backlog_rests_until: Time::ZERO,
+            reporting: false,
+            seconds: 0,
+            plan,
+        };
+        if let Some(duration) = model.plan.duration {
+            cmd.after(Key::End, duration, Msg::End, cx);
+        }
+        model.look_up_bootstrap(cx, cmd);
+        model
+    }
+
+    fn update(&mut self, msg: Msg, cx: &Context, cmd: &mut Cmd<Self>) {
+        let now = cx.now.since_start();
+        match msg {
+            Msg::Datagram(Key::Port(port), datagram) => {
+                self.dht.receive(now, PortIndex(port), datagram.from(), datagram.payload(), &mut self.out);
+                self.carry_out(cx, cmd);
+            }
+            Msg::Datagram(..) => {}
+            Msg::Pace => {
+                if self.bound.iter().all(|bound| *bound) && self.ending == Ending::Running {
+                    self.dht.tick(now, &mut self.out);
+                    self.carry_out(cx, cmd);
+                }
+                self.resolver
+                    .tick(now, &mut |job, slot, wire| carry(cmd, &self.plan.connect_from, job, slot, wire));
+                self.go_on(cx, cmd);
+            }
+            Msg::Second => self.every_second(cx, cmd),
+            Msg::Stream(Key::Peer { fetch, slot }, event) => {
+                let slot = Slot::from_number(slot);
+                let mut wire =
+                    |job, slot, wire: Wire<'_>| carry(cmd, &self.plan.connect_from, job, slot, wire);
+                match event {
+                    StreamEvent::Opened { peer, .. } => {
+                        self.resolver.opened(now, fetch, slot, peer, &mut wire)
+                    }
+                    StreamEvent::Data(bytes) => self.resolver.received(now, fetch, slot, &bytes, &mut wire),
+                    StreamEvent::Closed(reason) => {
+                        self.resolver.closed(now, fetch, slot, disconnect(&reason), &mut wire);
+                    }
+                    _ => {}
+                }
+                self.settle(cx);
+            }
+            Msg::Stream(..) => {}
+            Msg::Port(event) => self.port(event, cx, cmd),
+            Msg::Signal(Signal::Hangup) => {}
+            Msg::Signal(_) => self.stop(Ending::Signal, cx, cmd),
+            Msg::End => self.stop(Ending::TimeOver, cx, cmd),
+            Msg::Grace => {
+                tracing::warn!(
+                    "the database did not acknowledge everything in time; what is missing is fetched again"
+                );
+                cmd.quit();
+            }
+            Msg::Resolved { name, result } => match result {
+                Ok(addresses) => {
+                    for address in addresses {
+                        self.dht.add_bootstrap(now, address);
+                    }
+                }
+                Err(error) => tracing::warn!(%name, %error, "a bootstrap node's name could not be looked up"),
+            },
+            Msg::Bootstrap => self.look_up_bootstrap(cx, cmd),
+            Msg::Database(answer) => {
+                self.database(answer, cx);
+                self.go_on(cx, cmd);
+            }
+        }
+    }
+
+    fn subscriptions(&self, sub: &mut Sub<Self>) {
+        for (index, address) in self.ports.iter().enumerate() {
+            sub.udp(Key::Port(index as u16), UdpPort::new(*address), Msg::Datagram);
+        }
+        sub.every(Key::Pace, PACE, |_, _| Msg::Pace);
+        sub.every(Key::Second, Duration::from_secs(1), |_, _| Msg::Second);
+        sub.signals(Key::Signals, |_, signal| Msg::Signal(signal));
+        sub.events(Key::Ports, |_, event| Msg::Port(event));
+    }
+}
+
+impl Indexer {
+    /// Why it ended.
+    pub fn ending(&self) -> &Ending {
+        &self.ending
+    }
+
+    /// What the run has come to, a line for each kind of work.
+    pub fn summary(&self) -> String {
+        self.report.summary(&self.ending, &self.resolver, &self.dht, &self.storage, &self.intake)
+    }
+
+    /// The DHT, to look at.
+    pub fn dht(&self) -> &Dht {
+        &self.dht
+    }
+
+    /// The fetches, to look at.
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// Sends what the DHT wants sent and acts on what it has found, until nothing is left.
+    fn carry_out(&mut self, cx: &Context, cmd: &mut Cmd<Self>) {
+        // Two buffers take turns: acting on an event may make the DHT write again.
+        while !self.out.is_empty() {
+            let mut out = std::mem::replace(&mut self.out, std::mem::take(&mut self.spare));
+            for action in out.actions() {
+                let Action::Send { port, to, payload } = action;
+                if self.plan.loopback_only && !to.ip().to_canonical().is_loopback() {
+                    self.report.withheld += 1;
+                    continue;
+                }
+                cmd.send(Key::Port(port.0), to, |buffer| buffer.extend_from_slice(payload));
+            }
+            for event in out.events() {
+                self.event(&event, cx, cmd);
+            }
+            out.clear();
+            self.spare = out;
+        }
+    }
+
+    fn event(&mut self, event: &Event<'_>, cx: &Context, cmd: &mut Cmd<Self>) {
+        let now = cx.now.since_start();
+        let mut wire = |job, slot, wire: Wire<'_>| carry(cmd, &self.plan.connect_from, job, slot, wire);
+        match event {
+            Event::Hash { info_hash, source } => match source {
+                HashSource::Sampled { by } => self.see(*info_hash, Discovery::Sampled, Some(by.addr), cx),
+                HashSource::GetPeers { .. } => {
+                    self.see(*info_hash, Discovery::Overheard, None, cx);
+                    self.announce(*info_hash, QUESTION_WEIGHT, cx);
+                }
+                HashSource::Announced { peer, .. } => {
+                    self.resolver.announced(now, *info_hash, *peer, &mut wire);
+                    self.see(*info_hash, Discovery::Announced, None, cx);
+                    self.announce(*info_hash, ANNOUNCE_WEIGHT, cx);
+                    self.settle(cx);
+                }
+            },
+            Event::Peers { lookup, from, peers, .. } => {
+                self.resolver.peers_found(now, *lookup, *from, peers, &mut wire);
+                self.settle(cx);
+            }
+            Event::LookupDone(report) => {
+                self.resolver.lookup_done(now, report, &mut wire);
+                self.settle(cx);
+            }
+            Event::Visit(record) => {
+                self.report.visited(record);
+                self.storage.visits.push(visit(record, self.plan.started_at), cx.now);
+            }
+            Event::ExternalAddress(address) => tracing::info!(%address, "other nodes see us at this address"),
+            Event::Reseeded => {
+                tracing::warn!("hardly anybody answers: starting again from the bootstrap nodes");
+                self.look_up_bootstrap(cx, cmd);
+            }
+        }
+    }
+
+    fn see(&mut self, hash: InfoHash, source: Discovery, hint: Option<SocketAddr>, cx: &Context) {
+        if self.intake.see(hash, source, hint, cx.now) == Seen::New {
+            self.report.distinct(source);
+        }
+    }
+
+    fn announce(&mut self, info_hash: InfoHash, weight: f64, cx: &Context) {
+        self.storage.announces.push(Announce { info_hash, weight, swarm: None }, cx.now);
+    }
+
+    /// Moves everything on that can move: intake, backlog, lookups, batches, the stop.
+    fn go_on(&mut self, cx: &Context, cmd: &mut Cmd<Self>) {
+        let now = cx.now.since_start();
+        let running = self.ending == Ending::Running;
+        if self.storage.checks.is_empty()
+            && let Some(batch) = self.intake.batch(cx.now, !running)
+        {
+            for entry in batch {
+                self.storage.checks.push(entry, cx.now);
+            }
+        }
+        if running && self.storage.keeps_up() {
+            self.take_from_backlog(cx, cmd);
+            let (dht, out) = (&mut self.dht, &mut self.out);
+            self.resolver.start(
+                now,
+                self.plan.fetches,
+                |hash, hints, priority| dht.find_peers(now, hash, hints, priority, out),
+                &mut |job, slot, wire| carry(cmd, &self.plan.connect_from, job, slot, wire),
+            );
+            self.carry_out(cx, cmd);
+        }
+        self.settle(cx);
+        self.storage.write(cx.now, !running, |effect| cmd.perform(effect));
+        if !running {
+            self.finish(cmd);
+        } else if self.plan.once && self.is_swept() {
+            self.stop(Ending::SweepFinished, cx, cmd);
+        }
+    }
+
+    fn take_from_backlog(&mut self, cx: &Context, cmd: &mut Cmd<Self>) {
+        // As many wait in memory as are in flight, so that the next ones are at hand when some end.
+        let room = self.plan.fetches.saturating_sub(self.resolver.waiting());
+        if self.taking || room < self.plan.fetches.div_ceil(4) || cx.now < self.backlog_rests_until {
+            return;
+        }
+        self.taking = true;
+        let take = BacklogTake { limit: room as u32, owner: self.plan.owner.clone(), lease: LEASE };
+        cmd.perform(effect(take, Answer::Taken));
+    }
+
+    /// Acts on hashes that were fetched or came to nothing.
+    fn settle(&mut self, cx: &Context) {
+        for lookup in self.resolver.cancelled() {
+            self.dht.cancel(lookup);
+        }
+        for settled in self.resolver.settled() {
+            match settled {
+                Settled::Failed { hash, reason } => {
+                    self.storage
+                        .failures
+                        .push(Failure { info_hash: hash, reason: reason.to_owned() }, cx.now);
+                }
+                Settled::Fetched { hash, source, raw } => match new_torrent(&raw, source, &self.plan.info) {
+                    Ok(torrent) => {
+                        self.resolver.count_fetched();
+                        self.storage.torrents.push(torrent, cx.now);
+                    }
+                    Err(reason) => {
+                        // The bytes are what the hash stands for, so it will never be anything else.
+                        self.resolver.count_failed(reason);
+                        self.storage.discards.push(hash, cx.now);
+                    }
+                },
+            }
+        }
+    }
+
+    fn database(&mut self, answer: Answer, cx: &Context) {
+        let now = cx.now;
+        let storage = &mut self.storage;
+        match answer {
+            Answer::Checked(result) => {
+                storage.note(&result);
+                match result {
+                    Ok(known) => {
+                        let batch = storage.checks.acknowledged();
+                        for (entry, (_, known)) in batch.into_iter().zip(known) {
+                            match known {
+                                Known::No => {
+                                    self.report.hashes_new += 1;
+                                    if !storage.puts.push(entry.clone(), now) {
+                                        self.intake.forget(&entry.info_hash);
+                                    }
+                                }
+                                Known::Stored => self.report.hashes_known += 1,
+                                Known::Due | Known::Waiting => self.report.hashes_waiting += 1,
+                            }
+                        }
+                    }
+                    Err(error) => put_back(&mut storage.checks, "questions for info-hashes", &error, now),
+                }
+            }
+            Answer::Put(result) => {
+                storage.note(&result);
+                match result {
+                    Ok(_) => {
+                        storage.puts.acknowledged();
+                        self.backlog_rests_until = now;
+                    }
+                    Err(error) => put_back(&mut storage.puts, "info-hashes for the backlog", &error, now),
+                }
+            }
+            Answer::Taken(result) => {
+                self.taking = false;
+                storage.note(&result);
+                match result {
+                    Ok(taken) => {
+                        if taken.is_empty() {
+                            self.backlog_rests_until = now + BACKLOG_REST;
+                        }
+                        self.resolver.enqueue(taken);
+                    }
+                    Err(_) => self.backlog_rests_until = now + BACKLOG_REST,
+                }
+            }
+            Answer::Stored(result) => {
+                storage.note(&result);
+                match result {
+                    Ok(stored) => {
+                        storage.torrents.acknowledged();
+                        for (hash, rejection) in &stored.rejected {
+                            tracing::error!(%hash, %rejection, "a torrent cannot be stored");
+                            storage.discards.push(*hash, now);
+                        }
+                        self.report.stored += stored.inserted.len() as u64;
+                        self.report.rejected += stored.rejected.len() as u64;
+                    }
+                    Err(error) => put_back(&mut storage.torrents, "torrents", &error, now),
+                }
+            }
+            Answer::Failed(result) => {
+                storage.note(&result);
+                match result {
+                    Ok(_) => drop(storage.failures.acknowledged()),
+                    Err(error) => put_back(&mut storage.failures, "failed fetches", &error, now),
+                }
+            }
+            Answer::Discarded(result) => {
+                storage.note(&result);
+                match result {
+                    Ok(_) => drop(storage.discards.acknowledged()),
+                    Err(error) => put_back(&mut storage.discards, "useless info-hashes", &error, now),
+                }
+            }
+            Answer::Visits(result) => {
+                storage.note(&result);
+                match result {
+                    Ok(()) => drop(storage.visits.acknowledged()),
+                    Err(error) => put_back(&mut storage.visits, "visits", &error, now),
+                }
+            }
+            Answer::Announces(result) => {
+                storage.note(&result);
+                match result {
+                    Ok(_) => drop(storage.announces.acknowledged()),
+                    Err(error) => put_back(&mut storage.announces, "announces", &error, now),
+                }
+            }
+            Answer::Reported(result) => {
+                storage.note(&result);
+                self.reporting = false;
+            }
+            Answer::Closed(result) => {
+                if let Err(error) = result {
+                    tracing::warn!(%error, "the report of the run could not be written");
+                }
+                self.closing = Closing::Done;
+            }
+            Answer::Tidied(result) => storage.note(&result),
+            Answer::Counted(result) => {
+                storage.note(&result);
+                self.report.backlog = result.ok();
+            }
+        }
+    }
+
+    fn every_second(&mut self, cx: &Context, cmd: &mut Cmd<Self>) {
+        self.seconds += 1;
+        if self.ending == Ending::Running {
+            if !self.reporting && self.seconds.is_multiple_of(REPORT_EVERY) {
+                self.reporting = true;
+                let work = self.report.work(&self.resolver, &self.dht);
+                cmd.perform(effect(RunProgress { run: self.plan.run, work }, Answer::Reported));
+            }
+            if self.seconds % REPORT_EVERY == 1 {
+                cmd.perform(effect(BacklogSize, Answer::Counted));
+            }
+            if self.seconds.is_multiple_of(TIDY_EVERY) {
+                cmd.perform(effect(Tidy { limits: self.plan.tidy }, Answer::Tidied));
+            }
+        }
+        let ports = self.bound.iter().filter(|bound| **bound).count();
+        let snapshot = self.report.snapshot(
+            cx.now.since_start(),
+            ports,
+            &self.dht,
+            &self.resolver,
+            &self.storage,
+            &self.intake,
+        );
+        cmd.perform(AppEffect::Show(Box::new(snapshot)));
+    }
+
+    fn port(&mut self, event: SubEvent<Key>, cx: &Context, cmd: &mut Cmd<Self>) {
+        match event {
+            SubEvent::Ready { key: Key::Port(index), local } => {
+                tracing::info!(%local, "listening");
+                if let Some(bound) = self.bound.get_mut(usize::from(index)) {
+                    *bound = true;
+                }
+            }
+            SubEvent::Failed { key: Key::Port(index), fault, .. } => {
+                let index = usize::from(index);
+                let address = self.ports.get(index).map_or_else(String::new, SocketAddr::to_string);
+                // A port that was ours comes back; one that never was is somebody else's.
+                if self.bound.get(index) == Some(&false) {
+                    let why = format!(
+                        "UDP port {address} cannot be used: {fault}; choose another with --port or --bind"
+                    );
+                    self.stop(Ending::Failed(why), cx, cmd);
+                } else {
+                    tracing::warn!(%address, %fault, "a UDP port failed and is opened again");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn look_up_bootstrap(&mut self, cx: &Context, cmd: &mut Cmd<Self>) {
+        for host in &self.plan.bootstrap {
+            let name = host.to_string();
+            let target = (host.host.clone(), host.port);
+            cmd.task(
+                "look up a bootstrap node",
+                async move {
+                    let found = tokio::net::lookup_host(target).await;
+                    found.map(Iterator::collect::<Vec<_>>).map_err(|error| error.to_string())
+                },
+                move |result| Msg::Resolved {
+                    name,
+                    result: result.unwrap_or_else(|fault| Err(fault.to_string())),
+                },
+            );
+        }
+        if !self.plan.bootstrap.is_empty() && self.dht.gauges().contacts == 0 {
+            cmd.after(Key::Bootstrap, BOOTSTRAP_AGAIN, Msg::Bootstrap, cx);
+        }
+    }
+
+    /// Whether the sweep is over and all that it found has been dealt with.
+    fn is_swept(&self) -> bool {
+        self.dht.sweep_progress().finished
+            && self.intake.waiting() == 0
+            && self.resolver.in_flight() == 0
+            && self.resolver.waiting() == 0
+            && !self.taking
+            && self.storage.is_empty()
+    }
+
+    /// Stops taking new work, and lets what is done reach the database.
+    fn stop(&mut self, ending: Ending, cx: &Context, cmd: &mut Cmd<Self>) {
+        if self.ending != Ending::Running {
+            return;
+        }
+        self.ending = ending;
+        let now = cx.now.since_start();
+        self.resolver.abort(now, &mut |job, slot, wire| carry(cmd, &self.plan.connect_from, job, slot, wire));
+        self.settle(cx);
+        let release = BacklogRelease { owner: self.plan.owner.clone() };
+        cmd.perform(effect(release, |result| Answer::Discarded(result.map(|_| 0))));
+        cmd.after(Key::Grace, GRACE, Msg::Grace, cx);
+        self.go_on(cx, cmd);
+    }
+
+    /// Closes the run when everything is acknowledged, then ends.
+    fn finish(&mut self, cmd: &mut Cmd<Self>) {
+        match self.closing {
+            Closing::NotYet if self.storage.is_empty() && self.intake.waiting() == 0 => {
+                self.closing = Closing::Reporting;
+                let work = self.report.work(&self.resolver, &self.dht);
+                let end = RunEnd { run: self.plan.run, ended: self.ending.word().to_owned(), work };
+                cmd.perform(effect(end, Answer::Closed));
+            }
+            Closing::NotYet | Closing::Reporting => {}
+            Closing::Done => cmd.quit(),
+        }
+    }
+}
+
+/// Does on the network what a fetch wants done.
+fn carry(cmd: &mut Cmd<Indexer>, connect_from: &[IpAddr], job: u32, slot: Slot, wire: Wire<'_>) {
+    let key = Key::Peer { fetch: job, slot: slot.number() };
+    match wire {
+        Wire::Connect { addr, timeout } => {
+            let limits = StreamLimits {
+                connect_timeout: timeout,
+                // The fetch has time limits of its own for each stage; these are for what escapes it.
+                idle_timeout: STREAM_IDLE,
+                lifetime_max: STREAM_LIFETIME,
+                read_bytes_max: STREAM_BYTES_MAX,
+                write_queue_bytes_max: STREAM_WRITES_MAX,
+                bind: connect_from.get(job as usize % connect_from.len().max(1)).copied(),
+                ..StreamLimits::default()
+            };
+            cmd.connect(key, addr, limits, Msg::Stream);
+        }
+        Wire::Write(bytes) => cmd.write(key, |buffer| buffer.extend_from_slice(bytes)),
+        Wire::Flush => cmd.close(key, Close::Flush),
+        Wire::Reset => cmd.close(key, Close::Reset),
+    }
+}
+
+/// Beyond the longest stage of a fetch.
+const STREAM_IDLE: Duration = Duration::from_secs(30);
+
+/// Beyond the longest fetch.
+const STREAM_LIFETIME: Duration = Duration::from_secs(900);
+
+/// Twice the largest info dict that can be asked for, and what is skipped beside it.
+const STREAM_BYTES_MAX: u64 = 576 << 20;
+
+/// Handshakes and ten requests are less than 2 KiB.
+const STREAM_WRITES_MAX: usize = 64 << 10;
+
+fn disconnect(reason: &CloseReason) -> Disconnect {
+    match reason {
+        CloseReason::Eof => Disconnect::Eof,
+        CloseReason::Reset => Disconnect::Reset,
+        CloseReason::Refused => Disconnect::Refused,
+        CloseReason::Unreachable => Disconnect::Unreachable,
+        CloseReason::ConnectTimeout
+        | CloseReason::IdleTimeout
+        | CloseReason::LifetimeExceeded
+        | CloseReason::WriteTimeout => Disconnect::Timeout,
+        CloseReason::Overload => Disconnect::Overload,
+        _ => Disconnect::Other,
+    }
+}
+
+fn visit(record: &VisitRecord, started_at: SystemTime) -> NodeVisit {
+    let error = match record.outcome {
+        VisitOutcome::Replied => None,
+        VisitOutcome::TimedOut => Some("timed out"),
+        VisitOutcome::Error => Some("only errors"),
+        VisitOutcome::IdChanged => Some("id changed"),
+    };
+    NodeVisit {
+        id: record.id,
+        addr: record.addr,
+        started: started_at + record.started,
+        ended: Some(started_at + record.ended),
+        error: error.map(str::to_owned),
+        rtt: record.rtt,
+        version: record.version.map(|version| *version.as_bytes()),
+        bep51: match record.support {
+            Support::Unknown => None,
+            Support::Yes => Some(true),
+            Support::No => Some(false),
+        },
+        num: record.num,
+        interval: record.interval,
+        samples: record.samples,
+        freshness: record.freshness,
+        removed: record.removed,
+        next_due: record.due.map(|due| started_at + due),
+        told_by: record.told_by,
+        told_us: record.told_us,
+    }
+}
+
+fn new_torrent(
+    raw: &[u8],
+    discovered_by: Discovery,
+    limits: &InfoLimits,
+) -> Result<NewTorrent, &'static str> {
+    let torrent = Torrent::parse(raw, limits).map_err(|error| error.label())?;
+    let hashes = Hashes::new(torrent.v1, torrent.v2).ok_or("neither v1 nor v2")?;
+    Ok(NewTorrent {
+        hashes,
+        name: torrent.name,
+        name_raw: torrent.name_raw,
+        total_size: torrent.total_size,
+        files: torrent.files.into_iter().map(|file| (file.path, file.length)).collect(),
+        piece_length: torrent.piece_length,
+        piece_count: u32::try_from(torrent.piece_count).unwrap_or(u32::MAX),
+        private: torrent.private,
+        source: torrent.source,
+        discovered_by,
+    })
+}

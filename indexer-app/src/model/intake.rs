@@ -1,0 +1,178 @@
+//! Info-hashes that were just seen: told apart from those seen lately, and gathered for the database to be asked.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use krpc::InfoHash;
+use tea_runtime::Time;
+
+use super::recent::RecentHashes;
+use crate::db::{BacklogNew, Discovery};
+
+/// Hashes remembered as seen lately, and at most twice as many: some 20 MB. What is forgotten is asked for once more.
+const RECENT_MAX: usize = 250_000;
+
+/// Hashes that may wait for the database. 20,000 of some 200 bytes: seconds of work for it; when it is down longer, new
+/// hashes are dropped, and come again with the next samples.
+const WAITING_MAX: usize = 20_000;
+
+/// Hashes asked for at a time: a thousand cost the database 3 ms.
+const BATCH_MAX: usize = 1_000;
+
+/// How long the first hash of a batch waits for others.
+const DELAY: Duration = Duration::from_millis(100);
+
+/// Nodes kept per hash, to be asked for peers first. Four: each costs one packet, and their budgets differ.
+const HINTS_MAX: usize = 4;
+
+/// What became of a hash that was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// It was not seen lately and waits to be asked for.
+    New,
+    /// It was seen lately.
+    Again,
+    /// There is no room; it counts as not seen.
+    Refused,
+}
+
+/// Hashes on their way to their first question.
+#[derive(Debug)]
+pub(super) struct Intake {
+    recent: RecentHashes,
+    waiting: HashMap<InfoHash, BacklogNew>,
+    order: VecDeque<InfoHash>,
+    oldest: Option<Time>,
+    refused: u64,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self {
+            recent: RecentHashes::new(RECENT_MAX),
+            waiting: HashMap::new(),
+            order: VecDeque::new(),
+            oldest: None,
+            refused: 0,
+        }
+    }
+}
+
+impl Intake {
+    /// A hash was seen; `hint` is a node that stores peers of it.
+    pub(super) fn see(
+        &mut self,
+        hash: InfoHash,
+        source: Discovery,
+        hint: Option<SocketAddr>,
+        now: Time,
+    ) -> Seen {
+        if let Some(entry) = self.waiting.get_mut(&hash) {
+            if let Some(hint) = hint
+                && entry.hints.len() < HINTS_MAX
+                && !entry.hints.contains(&hint)
+            {
+                entry.hints.push(hint);
+            }
+            return Seen::Again;
+        }
+        if !self.recent.insert(hash) {
+            return Seen::Again;
+        }
+        if self.waiting.len() >= WAITING_MAX {
+            self.recent.remove(&hash);
+            self.refused += 1;
+            return Seen::Refused;
+        }
+        self.waiting.insert(hash, BacklogNew { info_hash: hash, source, hints: hint.into_iter().collect() });
+        self.order.push_back(hash);
+        self.oldest.get_or_insert(now);
+        Seen::New
+    }
+
+    /// The hash is to count as new when it comes again.
+    pub(super) fn forget(&mut self, hash: &InfoHash) {
+        self.recent.remove(hash);
+    }
+
+    /// The next hashes to ask the database for, if enough wait or have waited long enough.
+    pub(super) fn batch(&mut self, now: Time, flush: bool) -> Option<Vec<BacklogNew>> {
+        let due =
+            flush || self.order.len() >= BATCH_MAX || self.oldest.is_some_and(|oldest| now >= oldest + DELAY);
+        if self.order.is_empty() || !due {
+            return None;
+        }
+        let count = self.order.len().min(BATCH_MAX);
+        let batch = self.order.drain(..count).filter_map(|hash| self.waiting.remove(&hash)).collect();
+        self.oldest = (!self.order.is_empty()).then_some(now);
+        Some(batch)
+    }
+
+    /// Hashes that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Hashes for which there was no room.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(n: u32) -> InfoHash {
+        let mut bytes = [0; 20];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        InfoHash::from_bytes(bytes)
+    }
+
+    fn node(port: u16) -> Option<SocketAddr> {
+        Some(SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    #[test]
+    fn a_hash_seen_again_while_it_waits_gathers_the_nodes_that_know_it() {
+        let mut intake = Intake::default();
+        assert_eq!(intake.see(hash(1), Discovery::Sampled, node(1), Time::ZERO), Seen::New);
+        for port in [1, 2, 3, 4, 5, 6] {
+            assert_eq!(intake.see(hash(1), Discovery::Sampled, node(port), Time::ZERO), Seen::Again);
+        }
+        let batch = intake.batch(Time::ZERO, true).unwrap();
+        assert_eq!(batch.len(), 1);
+        assert_eq!(batch[0].hints.iter().map(SocketAddr::port).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!(intake.see(hash(1), Discovery::Sampled, node(1), Time::ZERO), Seen::Again);
+        intake.forget(&hash(1));
+        assert_eq!(intake.see(hash(1), Discovery::Sampled, node(1), Time::ZERO), Seen::New);
+    }
+
+    #[test]
+    fn hashes_wait_for_others_but_not_for_long() {
+        let mut intake = Intake::default();
+        intake.see(hash(1), Discovery::Sampled, None, Time::ZERO);
+        assert_eq!(intake.batch(Time::ZERO, false), None);
+        assert_eq!(intake.batch(Time::ZERO + DELAY, false).map(|batch| batch.len()), Some(1));
+        for n in 2..2 + BATCH_MAX as u32 {
+            intake.see(hash(n), Discovery::Sampled, None, Time::ZERO);
+        }
+        assert_eq!(intake.batch(Time::ZERO, false).map(|batch| batch.len()), Some(BATCH_MAX));
+    }
+
+    #[test]
+    fn what_was_refused_for_lack_of_room_is_new_when_it_comes_again() {
+        let mut intake = Intake::default();
+        for n in 0..WAITING_MAX as u32 {
+            intake.see(hash(n), Discovery::Sampled, None, Time::ZERO);
+        }
+        let late = hash(u32::MAX);
+        assert_eq!(intake.see(late, Discovery::Sampled, None, Time::ZERO), Seen::Refused);
+        intake.batch(Time::ZERO, true);
+        assert_eq!(intake.see(late, Discovery::Sampled, None, Time::ZERO), Seen::New);
+        assert_eq!(intake.refused(), 1);
+    }
+}

@@ -1,0 +1,125 @@
+//! What can happen to the program, what it asks for, and the names of its ports, timers and streams.
+
+use std::net::SocketAddr;
+
+use deadpool_postgres::Client;
+use tea_runtime::{Datagram, Db, Effect, Fault, SessionError, Signal, StreamEvent, SubEvent};
+
+use crate::{
+    db::{Announced, BacklogFailed, Known, Stored, Taken, Tidied},
+    status::Snapshot,
+};
+
+/// Names of subscriptions, timers and streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// A UDP port, by its index.
+    Port(u16),
+    /// The pace of the DHT and of the fetches.
+    Pace,
+    /// Once a second: rates, batches, status.
+    Second,
+    /// Signals to the process.
+    Signals,
+    /// What becomes of the ports.
+    Ports,
+    /// The end that was asked for with `--for`.
+    End,
+    /// The last moment for a graceful stop.
+    Grace,
+    /// Another look at the names of bootstrap nodes.
+    Bootstrap,
+    /// A connection of a fetch.
+    Peer {
+        /// The fetch.
+        fetch: u32,
+        /// The connection within it.
+        slot: u16,
+    },
+}
+
+/// Everything that can happen.
+#[derive(Debug)]
+pub enum Msg {
+    /// A datagram arrived.
+    Datagram(Key, Datagram),
+    /// Time for what is due.
+    Pace,
+    /// Another second.
+    Second,
+    /// A signal came.
+    Signal(Signal),
+    /// A port was bound, or could not be.
+    Port(SubEvent<Key>),
+    /// Something happened on a connection.
+    Stream(Key, StreamEvent),
+    /// The name of a bootstrap node was looked up.
+    Resolved {
+        /// As it was given.
+        name: String,
+        /// What it stands for.
+        result: Result<Vec<SocketAddr>, String>,
+    },
+    /// Time to look up the names of the bootstrap nodes again.
+    Bootstrap,
+    /// The time that was asked for is over.
+    End,
+    /// A graceful stop has taken too long.
+    Grace,
+    /// The database answered.
+    Database(Answer),
+}
+
+/// Answers of the database, by what was asked.
+#[derive(Debug)]
+pub enum Answer {
+    /// Which of the new hashes are known.
+    Checked(Result<Vec<(krpc::InfoHash, Known)>, SessionError>),
+    /// New hashes were put into the backlog.
+    Put(Result<u64, SessionError>),
+    /// Hashes to be fetched.
+    Taken(Result<Vec<Taken>, SessionError>),
+    /// Torrents were stored.
+    Stored(Result<Stored, SessionError>),
+    /// Failed hashes were put back.
+    Failed(Result<BacklogFailed, SessionError>),
+    /// Hashes that are of no use were taken out.
+    Discarded(Result<u64, SessionError>),
+    /// Visits to nodes were recorded.
+    Visits(Result<(), SessionError>),
+    /// Announces were counted.
+    Announces(Result<Announced, SessionError>),
+    /// The run's report was written.
+    Reported(Result<(), SessionError>),
+    /// Old rows were removed.
+    Tidied(Result<Tidied, SessionError>),
+    /// The size of the backlog.
+    Counted(Result<u64, SessionError>),
+    /// The run's last report was written.
+    Closed(Result<(), SessionError>),
+}
+
+/// What the program asks of its managers.
+#[derive(Debug)]
+pub enum AppEffect {
+    /// Work for the database.
+    Database(Db<Msg, Client>),
+    /// Show this.
+    Show(Box<Snapshot>),
+}
+
+impl Effect<Msg> for AppEffect {
+    fn refused(self, fault: Fault) -> Option<Msg> {
+        match self {
+            Self::Database(db) => db.refused(fault),
+            // The next one comes within a second.
+            Self::Show(_) => None,
+        }
+    }
+}
+
+impl From<Db<Msg, Client>> for AppEffect {
+    fn from(db: Db<Msg, Client>) -> Self {
+        Self::Database(db)
+    }
+}

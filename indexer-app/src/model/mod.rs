@@ -1,0 +1,17 @@
+//! The program: a model of the DHT, the fetches and the database, driven by `tea-runtime`.
+//!
+//! The protocol crates return plain actions; this is the one place where they become commands.
+
+mod endpoint_memory;
+mod indexer;
+mod intake;
+mod lane;
+mod message;
+mod rates;
+mod recent;
+mod report;
+mod resolver;
+mod storage;
+
+pub use indexer::{Ending, Flags, Indexer, Plan};
+pub use message::{Answer, AppEffect, Key, Msg};

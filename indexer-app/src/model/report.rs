@@ -1,0 +1,197 @@
+//! The numbers of the run: what is counted here, and what is read from the parts when somebody looks.
+
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
+
+use mainline::{Dht, VisitOutcome, VisitRecord};
+
+use super::{indexer::Ending, intake::Intake, rates::Rate, resolver::Resolver, storage::Storage};
+use crate::{
+    db::{Discovery, Work},
+    status::Snapshot,
+};
+
+/// Samples of one second each in the rate of packets, and in that of stored torrents.
+const PACKETS_WINDOW: usize = 1;
+const STORED_WINDOW: usize = 10;
+
+/// The numbers.
+#[derive(Debug)]
+pub(super) struct Report {
+    virtual_nodes: usize,
+    torrents_at_start: u64,
+    /// Distinct info-hashes that the database did not know.
+    pub(super) hashes_new: u64,
+    /// Distinct info-hashes of stored torrents.
+    pub(super) hashes_known: u64,
+    /// Distinct info-hashes that wait in the backlog already.
+    pub(super) hashes_waiting: u64,
+    /// Torrents that the database has acknowledged as new.
+    pub(super) stored: u64,
+    /// Torrents that it will not store.
+    pub(super) rejected: u64,
+    /// Datagrams that were not sent because they would have left this machine.
+    pub(super) withheld: u64,
+    /// Info-hashes in the backlog, when they were last counted.
+    pub(super) backlog: Option<u64>,
+    distinct: BTreeMap<Discovery, u64>,
+    visits_failed: BTreeMap<&'static str, u64>,
+    visits_replied: u64,
+    packets_in: Rate,
+    packets_out: Rate,
+    stored_rate: Rate,
+}
+
+impl Report {
+    /// All zero.
+    pub(super) fn new(virtual_nodes: usize, torrents_at_start: u64) -> Self {
+        Self {
+            virtual_nodes,
+            torrents_at_start,
+            hashes_new: 0,
+            hashes_known: 0,
+            hashes_waiting: 0,
+            stored: 0,
+            rejected: 0,
+            withheld: 0,
+            backlog: None,
+            distinct: BTreeMap::new(),
+            visits_failed: BTreeMap::new(),
+            visits_replied: 0,
+            packets_in: Rate::new(PACKETS_WINDOW),
+            packets_out: Rate::new(PACKETS_WINDOW),
+            stored_rate: Rate::new(STORED_WINDOW),
+        }
+    }
+
+    /// A hash was seen for the first time in a while.
+    pub(super) fn distinct(&mut self, source: Discovery) {
+        *self.distinct.entry(source).or_default() += 1;
+    }
+
+    /// A visit has ended.
+    pub(super) fn visited(&mut self, record: &VisitRecord) {
+        let reason = match record.outcome {
+            VisitOutcome::Replied => {
+                self.visits_replied += 1;
+                return;
+            }
+            VisitOutcome::TimedOut => "timed out",
+            VisitOutcome::Error => "only errors",
+            VisitOutcome::IdChanged => "id changed",
+        };
+        *self.visits_failed.entry(reason).or_default() += 1;
+    }
+
+    /// What the run has attempted, achieved and failed at, for its report in the database.
+    pub(super) fn work(&self, resolver: &Resolver, dht: &Dht) -> Vec<Work> {
+        let owned = |reasons: &BTreeMap<&'static str, u64>| {
+            reasons.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect::<BTreeMap<_, _>>()
+        };
+        let visits_failed: u64 = self.visits_failed.values().sum();
+        let visiting = dht.sweep_progress().in_flight;
+        vec![
+            Work {
+                kind: "visits".to_owned(),
+                attempted: self.visits_replied + visits_failed + visiting,
+                succeeded: self.visits_replied,
+                in_flight: visiting,
+                failed: owned(&self.visits_failed),
+            },
+            Work {
+                kind: "fetches".to_owned(),
+                attempted: resolver.attempted(),
+                succeeded: resolver.fetched(),
+                in_flight: resolver.in_flight() as u64,
+                failed: owned(resolver.failed()),
+            },
+        ]
+    }
+
+    /// What the run has come to, a line for each kind of work.
+    pub(super) fn summary(
+        &self,
+        ending: &Ending,
+        resolver: &Resolver,
+        dht: &Dht,
+        storage: &Storage,
+        intake: &Intake,
+    ) -> String {
+        let mut text = format!("{}\n", ending.word());
+        // Writing into a String does not fail.
+        for work in self.work(resolver, dht) {
+            let failed: u64 = work.failed.values().sum();
+            let _ = write!(
+                text,
+                "{:<8} {} attempted, {} succeeded, {failed} failed, {} in flight",
+                work.kind, work.attempted, work.succeeded, work.in_flight
+            );
+            let mut reasons: Vec<_> = work.failed.iter().collect();
+            reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(**count), *reason));
+            for (reason, count) in reasons {
+                let _ = write!(text, "; {reason} {count}");
+            }
+            text.push('\n');
+        }
+        let (counters, gauges) = (dht.counters(), dht.gauges());
+        let _ = writeln!(
+            text,
+            "nodes    {} known, {} of them have answered (IPv4 {}, IPv6 {})",
+            gauges.nodes, gauges.nodes_live, gauges.nodes_live_v4, gauges.nodes_live_v6
+        );
+        let _ =
+            writeln!(text, "packets  {} sent, {} received", counters.sent.packets, counters.received.packets);
+        let sources: Vec<_> =
+            self.distinct.iter().map(|(source, count)| format!("{source} {count}")).collect();
+        let _ = writeln!(
+            text,
+            "hashes   {} new, {} known, {} waiting already; first seen as: {}",
+            self.hashes_new,
+            self.hashes_known,
+            self.hashes_waiting,
+            if sources.is_empty() { "-".to_owned() } else { sources.join(", ") }
+        );
+        let _ = writeln!(text, "torrents {} stored, {} refused by the database", self.stored, self.rejected);
+        let dropped = storage.dropped() + intake.refused();
+        if dropped > 0 {
+            let _ = writeln!(text, "dropped  {dropped} items that the database did not take in time");
+        }
+        text
+    }
+
+    /// The numbers at this moment; to be called once a second.
+    pub(super) fn snapshot(
+        &mut self,
+        now: Duration,
+        ports: usize,
+        dht: &Dht,
+        resolver: &Resolver,
+        storage: &Storage,
+        intake: &Intake,
+    ) -> Snapshot {
+        let (counters, gauges, sweep) = (dht.counters(), dht.gauges(), dht.sweep_progress());
+        let mut failed: Vec<_> = resolver.failed().iter().map(|(reason, count)| (*reason, *count)).collect();
+        failed.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
+        Snapshot {
+            uptime: now,
+            virtual_nodes: self.virtual_nodes,
+            ports,
+            contacts: gauges.contacts,
+            known_nodes: gauges.nodes,
+            packets_in_rate: self.packets_in.sample(now, counters.received.packets),
+            packets_out_rate: self.packets_out.sample(now, counters.sent.packets),
+            hashes_new: self.hashes_new,
+            hashes_known: self.hashes_known,
+            lookups: resolver.lookups(),
+            fetching: resolver.in_flight(),
+            fetched: resolver.fetched(),
+            failed,
+            stored: self.stored,
+            stored_rate: self.stored_rate.sample(now, self.stored),
+            waiting: intake.waiting() + resolver.waiting() + storage.torrents.len(),
+            backlog: self.backlog,
+            torrents: Some(self.torrents_at_start + self.stored),
+            database: storage.state.clone(),
+            sweep: (sweep.visited, sweep.waiting + sweep.in_flight),
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! From an info-hash to a verified info dict: the lookups and fetches in flight.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use bittorrent::{
+    Action, Candidate, ConnectFailure, Disconnect, FailReason, Fetch, FetchConfig, FetchCounters, Output,
+    PeerOutcome, PeerSource, Slot,
+};
+use krpc::InfoHash;
+use mainline::{Busy, LookupId, LookupReport, Peer, Priority, bogon::AddressFilter};
+
+use super::endpoint_memory::EndpointMemory;
+use crate::db::{Discovery, Taken};
+
+/// Hashes with announced peers that are kept until they are fetched: 10,000 of some 200 bytes.
+const ANNOUNCED_MAX: usize = 10_000;
+
+/// Announced peers kept per hash: more than are tried at once.
+const ANNOUNCED_PEERS_MAX: usize = 8;
+
+/// Why a hash came to nothing: what is counted, shown and stored.
+pub(super) type Reason = &'static str;
+
+/// Nobody named a peer.
+const NO_PEERS: Reason = "no peers found";
+
+/// Every peer that was named had failed a moment ago.
+const PEERS_REST: Reason = "all peers failed lately";
+
+/// What is to be done on the network for a fetch.
+#[derive(Debug)]
+pub(super) enum Wire<'a> {
+    /// Open a connection.
+    Connect {
+        /// The other end.
+        addr: SocketAddr,
+        /// How long it may take.
+        timeout: Duration,
+    },
+    /// Send bytes.
+    Write(&'a [u8]),
+    /// Close in good order.
+    Flush,
+    /// Close with a reset.
+    Reset,
+}
+
+/// What became of a hash.
+#[derive(Debug)]
+pub(super) enum Settled {
+    /// Its info dict was fetched and verified.
+    Fetched {
+        /// The hash that was asked for.
+        hash: InfoHash,
+        /// How we came to know of it.
+        source: Discovery,
+        /// The info dict, byte for byte.
+        raw: Vec<u8>,
+    },
+    /// It came to nothing for now.
+    Failed {
+        /// The hash.
+        hash: InfoHash,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// A hash in flight: its lookup, its fetch, or both.
+#[derive(Debug)]
+struct Job {
+    hash: InfoHash,
+    source: Discovery,
+    hints: Vec<SocketAddr>,
+    lookup: Option<LookupId>,
+    /// From the first peer on: its time does not run while nobody is known.
+    fetch: Option<Fetch>,
+    rested: u32,
+}
+
+/// The hashes in flight and those that wait for it.
+#[derive(Debug)]
+pub(super) struct Resolver {
+    config: Arc<FetchConfig>,
+    filter: AddressFilter,
+    loopback_only: bool,
+    queue: VecDeque<Taken>,
+    jobs: BTreeMap<u32, Job>,
+    by_hash: HashMap<InfoHash, u32>,
+    by_lookup: HashMap<LookupId, u32>,
+    next_job: u32,
+    announced: HashMap<InfoHash, Vec<SocketAddr>>,
+    announced_order: VecDeque<InfoHash>,
+    endpoints: EndpointMemory,
+    out: Output,
+    settled: Vec<Settled>,
+    cancelled: Vec<LookupId>,
+    counters: FetchCounters,
+    attempted: u64,
+    fetched: u64,
+    failed: BTreeMap<Reason, u64>,
+    unusable: u64,
+}
+
+impl Resolver {
+    /// Nothing in flight. Peers that the filter refuses are never connected to; with `loopback_only` nobody is who
+    /// is not on this machine.
+    pub(super) fn new(config: FetchConfig, filter: AddressFilter, loopback_only: bool) -> Self {
+        Self {
+            config: Arc::new(config),
+            filter,
+            loopback_only,
+            queue: VecDeque::new(),
+            jobs: BTreeMap::new(),
+            by_hash: HashMap::new(),
+            by_lookup: HashMap::new(),
+            next_job: 0,
+            announced: HashMap::new(),
+            announced_order: VecDeque::new(),
+            endpoints: EndpointMemory::default(),
+            out: Output::new(),
+            settled: Vec::new(),
+            cancelled: Vec::new(),
+            counters: FetchCounters::default(),
+            attempted: 0,
+            fetched: 0,
+            failed: BTreeMap::new(),
+            unusable: 0,
+        }
+    }
+
+    /// Takes hashes that came from the backlog.
+    pub(super) fn enqueue(&mut self, taken: impl IntoIterator<Item = Taken>) {
+        self.queue.extend(taken);
+    }
+
+    /// Starts hashes that wait until `jobs_max` are in flight. `find_peers` starts a lookup.
+    pub(super) fn start(
+        &mut self,
+        now: Duration,
+        jobs_max: usize,
+        mut find_peers: impl FnMut(InfoHash, &[SocketAddr], Priority) -> Result<LookupId, Busy>,
+        wire: &mut impl FnMut(u32, Slot, Wire<'_>),
+    ) {
+        while self.jobs.len() < jobs_max {
+            let Some(taken) = self.queue.front() else { return };
+            let hash = taken.info_hash;
+            if self.by_hash.contains_key(&hash) {
+                self.queue.pop_front();
+                continue;
+            }
+            let priority =
+                if taken.source == Discovery::Requested { Priority::User } else { Priority::Normal };
+            let Ok(lookup) = find_peers(hash, &taken.hints, priority) else { return };
+            let Some(taken) = self.queue.pop_front() else { return };
+            let id = self.next_job;
+            self.next_job = self.next_job.wrapping_add(1);
+            self.attempted += 1;
+            self.by_hash.insert(hash, id);
+            self.by_lookup.insert(lookup, id);
+            let Taken { source, hints, .. } = taken;
+            self.jobs.insert(id, Job { hash, source, hints, lookup: Some(lookup), fetch: None, rested: 0 });
+            for peer in self.announced.remove(&hash).unwrap_or_default() {
+                self.offer(id, now, Candidate::new(peer, PeerSource::Announced), wire);
+            }
+        }
+    }
+
+    /// A peer announced itself to us: it is tried at once if its hash is in flight, and kept for later if not.
+    pub(super) fn announced(
+        &mut self,
+        now: Duration,
+        hash: InfoHash,
+        peer: SocketAddr,
+        wire: &mut impl FnMut(u32, Slot, Wire<'_>),
+    ) {
+        if let Some(id) = self.by_hash.get(&hash) {
+            return self.offer(*id, now, Candidate::new(peer, PeerSource::Announced), wire);
+        }
+        if self.announced.len() >= ANNOUNCED_MAX
+            && let Some(oldest) = self.announced_order.pop_front()
+        {
+            self.announced.remove(&oldest);
+        }
+        let peers = self.announced.entry(hash).or_insert_with(|| {
+            self.announced_order.push_back(hash);
+            Vec::new()
+        });
+        if peers.len() < ANNOUNCED_PEERS_MAX && !peers.contains(&peer) {
+            peers.push(peer);
+        }
+        // Hashes that were started have left their place in the order behind.
+        if self.announced_order.len() > 2 * ANNOUNCED_MAX {
+            let announced = &self.announced;
+            self.announced_order.retain(|hash| announced.contains_key(hash));
+        }
+    }
+
+    /// A lookup has found peers.
+    pub(super) fn peers_found(
+        &mut self,
+        now: Duration,
+        lookup: LookupId,
+        from: SocketAddr,
+        peers: &[Peer],
+        wire: &mut impl FnMut(u32, Slot, Wire<'_>),
+    ) {
+        let Some(id) = self.by_lookup.get(&lookup).copied() else { return };
+        let Some(job) = self.jobs.get(&id) else { return };
+        let source = if job.hints.contains(&from) { PeerSource::Sampler } else { PeerSource::Lookup };
+        for peer in peers {
+            let candidate = Candidate {
+                addr: peer.addr,
+                source,
+                other_port: peer.alternative.map(|alternative| alternative.port()),
+            };
+            self.offer(id, now, candidate, wire);
+        }
+    }
+
+    /// A lookup has ended: no more peers are to come.
+    pub(super) fn lookup_done(
+        &mut self,
+        now: Duration,
+        report: &LookupReport,
+        wire: &mut impl FnMut(u32, Slot, Wire<'_>),
+    ) {
+        let Some(id) = self.by_lookup.remove(&report.lookup) else { return };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.lookup = None;
+        match &mut job.fetch {
+            Some(fetch) => {
+                fetch.no_more_candidates(now, &mut self.out);
+                self.carry_out(id, now, wire);
+            }
+            None => {
+                let reason = if job.rested > 0 { PEERS_REST } else { NO_PEERS };
+                if let Some(job) = self.remove(id) {
+                    self.settle_failed(job.hash, reason);
+                }
+            }
+        }
+    }
+
+    /// A connection stands.
+    pub(super) fn opened(
+        &mut self,
+        now: Duration,
+        id: u32,
+        slot: Slot,
+        peer: SocketAddr,
+        wire: &mut impl FnMut(u32, Slot, Wire<'_>),
+    ) {
+        self.endpoints.connected(&peer);
+        if let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) {
+            fetch.peer_opened(now, slot, &mut self.out);
+            self.carry_out(id, now, wire);
+        }
+    }
+
+    /// Bytes came.
+    pub(super) fn received(
+        &mut self,
+        now: Duration,
+        id: u32,
+        slot: Slot,
+        bytes: &[u8],
+        wire: &mut impl FnMut(u32, Slot, Wire<'_>),
+    ) {
+        if let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) {
+            fetch.peer_data(now, slot, bytes, &mut self.out);
+            self.carry_out(id, now, wire);
+        }
+    }
+
+    /// A connection is gone, or did not come about.
+    pub(super) fn closed(
+        &mut self,
+        now: Duration,
+        id: u32,
+        slot: Slot,
+        why: Disconnect,
+        wire: &mut impl FnMut(u32, Slot, Wire<'_>),
+    ) {
+        if let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) {
+            fetch.peer_closed(now, slot, why, &mut self.out);
+            self.carry_out(id, now, wire);
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, now: Duration, wire: &mut impl FnMut(u32, Slot, Wire<'_>)) {
+        let due: Vec<u32> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| {
+                let deadline = job.fetch.as_ref().and_then(Fetch::next_deadline);
+                deadline.is_some_and(|deadline| deadline <= now)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            if let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) {
+                fetch.tick(now, &mut self.out);
+                self.carry_out(id, now, wire);
+            }
+        }
+    }
+
+    /// Gives everything up. What was in flight or waited stays in the backlog.
+    pub(super) fn abort(&mut self, now: Duration, wire: &mut impl FnMut(u32, Slot, Wire<'_>)) {
+        self.queue.clear();
+        let ids: Vec<u32> = self.jobs.keys().copied().collect();
+        for id in ids {
+            if let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) {
+                fetch.abort(now, &mut self.out);
+                for action in self.out.drain() {
+                    if let Action::Close { slot, .. } = action {
+                        wire(id, slot, Wire::Reset);
+                    }
+                }
+            }
+        }
+        self.jobs.clear();
+        self.by_hash.clear();
+        self.cancelled.extend(std::mem::take(&mut self.by_lookup).into_keys());
+    }
+
+    /// Lookups that nobody waits for any more, since the last call.
+    pub(super) fn cancelled(&mut self) -> Vec<LookupId> {
+        std::mem::take(&mut self.cancelled)
+    }
+
+    /// What was settled since the last call.
+    pub(super) fn settled(&mut self) -> Vec<Settled> {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// The info dict of a hash is a torrent.
+    pub(super) fn count_fetched(&mut self) {
+        self.fetched += 1;
+    }
+
+    /// The hash came to nothing after its info dict was verified.
+    pub(super) fn count_failed(&mut self, reason: Reason) {
+        *self.failed.entry(reason).or_default() += 1;
+    }
+
+    /// Hashes in flight.
+    pub(super) fn in_flight(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Lookups in flight.
+    pub(super) fn lookups(&self) -> usize {
+        self.by_lookup.len()
+    }
+
+    /// Hashes that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Hashes started since the start of the program.
+    pub(super) fn attempted(&self) -> u64 {
+        self.attempted
+    }
+
+    /// Hashes whose info dict was verified and is one.
+    pub(super) fn fetched(&self) -> u64 {
+        self.fetched
+    }
+
+    /// Hashes that came to nothing, by reason.
+    pub(super) fn failed(&self) -> &BTreeMap<Reason, u64> {
+        &self.failed
+    }
+
+    /// Peers that were named at addresses where nobody can be, or that are ours.
+    pub(super) fn unusable(&self) -> u64 {
+        self.unusable
+    }
+
+    /// What was counted over all connections that have ended.
+    pub(super) fn counters(&self) -> &FetchCounters {
+        &self.counters
+    }
+
+    /// Bytes that peers have caused to be held.
+    pub(super) fn bytes_held(&self) -> usize {
+        self.jobs.values().filter_map(|job| job.fetch.as_ref()).map(Fetch::bytes_held).sum()
+    }
+
+    fn offer(
+        &mut self,
+        id: u32,
+        now: Duration,
+        candidate: Candidate,
+        wire: &mut impl FnMut(u32, Slot, Wire<'_>),
+    ) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let elsewhere = self.loopback_only && !candidate.addr.ip().to_canonical().is_loopback();
+        if elsewhere || self.filter.check(candidate.addr).is_err() {
+            self.unusable += 1;
+            return;
+        }
+        if self.endpoints.rests(&candidate.addr, now) {
+            job.rested += 1;
+            return;
+        }
+        // Without a fetch the lookup is still on: a job whose lookup ends without a peer ends with it.
+        let fetch = job.fetch.get_or_insert_with(|| Fetch::new(job.hash, Arc::clone(&self.config), now));
+        fetch.add_candidate(now, candidate, &mut self.out);
+        self.carry_out(id, now, wire);
+    }
+
+    /// Takes out what a fetch wants done, and does it.
+    fn carry_out(&mut self, id: u32, now: Duration, wire: &mut impl FnMut(u32, Slot, Wire<'_>)) {
+        let mut over = None;
+        for action in self.out.drain() {
+            match action {
+                Action::Connect { slot, addr, timeout } => wire(id, slot, Wire::Connect { addr, timeout }),
+                Action::Write { slot, bytes } => wire(id, slot, Wire::Write(bytes)),
+                Action::Close { slot, how } => {
+                    let close = match how {
+                        bittorrent::CloseHow::Flush => Wire::Flush,
+                        bittorrent::CloseHow::Reset => Wire::Reset,
+                    };
+                    wire(id, slot, close);
+                }
+                Action::Report(report) => {
+                    if let PeerOutcome::ConnectFailed(failure) = report.outcome
+                        && failure != ConnectFailure::Overload
+                    {
+                        self.endpoints.failed(report.addr, now);
+                    }
+                }
+                Action::Liar(addr) => {
+                    // Twice: once is forgiven, and this is no accident.
+                    self.endpoints.failed(addr, now);
+                    self.endpoints.failed(addr, now);
+                }
+                Action::Done(fetched) => over = Some(Ok(fetched.raw)),
+                Action::Failed(failure) => over = Some(Err(failure)),
+            }
+        }
+        let Some(result) = over else { return };
+        let Some(job) = self.remove(id) else { return };
+        if let Some(fetch) = &job.fetch {
+            self.counters.merge(fetch.counters());
+        }
+        match result {
+            Ok(raw) => self.settled.push(Settled::Fetched { hash: job.hash, source: job.source, raw }),
+            Err(failure) => {
+                let reason = match (failure.reason, failure.best) {
+                    (_, Some(outcome)) => outcome.label(),
+                    (FailReason::NoCandidates, None) => NO_PEERS,
+                    (reason, None) => reason.label(),
+                };
+                self.settle_failed(job.hash, reason);
+            }
+        }
+    }
+
+    fn settle_failed(&mut self, hash: InfoHash, reason: Reason) {
+        self.count_failed(reason);
+        self.settled.push(Settled::Failed { hash, reason });
+    }
+
+    /// Forgets a job, and its lookup if that is still on.
+    fn remove(&mut self, id: u32) -> Option<Job> {
+        let job = self.jobs.remove(&id)?;
+        self.by_hash.remove(&job.hash);
+        if let Some(lookup) = job.lookup {
+            self.by_lookup.remove(&lookup);
+            self.cancelled.push(lookup);
+        }
+        Some(job)
+    }
+}

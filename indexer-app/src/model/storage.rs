@@ -1,0 +1,174 @@
+//! What is on its way into the database, and back.
+
+use std::time::Duration;
+
+use krpc::InfoHash;
+use tea_runtime::{Db, Session, SessionError, Time};
+
+use super::{
+    lane::{AfterFailure, Lane, LaneBounds},
+    message::{Answer, AppEffect, Msg},
+};
+use crate::{
+    db::{
+        Announce, BacklogDone, BacklogFail, BacklogNew, BacklogPut, Failure, KnownHashes, NewTorrent,
+        NodeVisit, RecordAnnounces, RunId, SaveNodes, StoreTorrents,
+    },
+    status::DatabaseState,
+};
+
+/// Between a hash being learned and its being durable.
+const SOON: Duration = Duration::from_millis(100);
+
+/// Verified torrents wait for others for so long; found in time means within two seconds.
+const STORE_DELAY: Duration = Duration::from_millis(250);
+
+/// What is only bookkeeping is written rarely.
+const BOOKKEEPING_DELAY: Duration = Duration::from_secs(3);
+
+/// New hashes to ask the database for; as many as the intake hands out at a time.
+const CHECKS: LaneBounds = LaneBounds { waiting_max: 4_000, batch_max: 1_000, delay: Duration::ZERO };
+
+/// Hashes for the backlog.
+const PUTS: LaneBounds = LaneBounds { waiting_max: 8_000, batch_max: 1_000, delay: Duration::ZERO };
+
+/// Verified torrents. When half of this waits no new fetches are started, and all that are in flight fit the other half.
+const TORRENTS: LaneBounds = LaneBounds { waiting_max: 40_000, batch_max: 250, delay: STORE_DELAY };
+
+/// Torrents that may wait before new fetches are held back: two batches, so that memory stays small while the
+/// database is slow or away.
+const TORRENTS_EASY: usize = 500;
+
+/// Fetches that failed, and hashes that are of no use.
+const FAILURES: LaneBounds = LaneBounds { waiting_max: 50_000, batch_max: 1_000, delay: SOON };
+
+/// Visits to nodes. 20,000 are a minute of a fast crawl; when the database is away longer, later visits are not recorded,
+/// and counted.
+const VISITS: LaneBounds = LaneBounds { waiting_max: 20_000, batch_max: 2_000, delay: BOOKKEEPING_DELAY };
+
+/// Announces of torrents.
+const ANNOUNCES: LaneBounds = LaneBounds { waiting_max: 20_000, batch_max: 5_000, delay: BOOKKEEPING_DELAY };
+
+/// The lanes into the database, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Storage {
+    run: RunId,
+    /// New hashes to be asked for.
+    pub(super) checks: Lane<BacklogNew>,
+    /// Unknown hashes on their way into the backlog.
+    pub(super) puts: Lane<BacklogNew>,
+    /// Verified torrents.
+    pub(super) torrents: Lane<NewTorrent>,
+    /// Fetches that failed.
+    pub(super) failures: Lane<Failure>,
+    /// Hashes that are of no use.
+    pub(super) discards: Lane<InfoHash>,
+    /// Visits to nodes.
+    pub(super) visits: Lane<NodeVisit>,
+    /// Announces of torrents.
+    pub(super) announces: Lane<Announce>,
+    /// What is known of the database.
+    pub(super) state: DatabaseState,
+}
+
+impl Storage {
+    /// Empty lanes; the visits belong to `run`.
+    pub(super) fn new(run: RunId) -> Self {
+        Self {
+            run,
+            checks: Lane::new(CHECKS),
+            puts: Lane::new(PUTS),
+            torrents: Lane::new(TORRENTS),
+            failures: Lane::new(FAILURES),
+            discards: Lane::new(FAILURES),
+            visits: Lane::new(VISITS),
+            announces: Lane::new(ANNOUNCES),
+            state: DatabaseState::Starting,
+        }
+    }
+
+    /// Hands batches that are due to `perform`. `flush`: all that wait are due.
+    pub(super) fn write(&mut self, now: Time, flush: bool, mut perform: impl FnMut(AppEffect)) {
+        if let Some(batch) = self.checks.take(now, true) {
+            let hashes = batch.into_iter().map(|entry| entry.info_hash).collect();
+            perform(effect(KnownHashes(hashes), Answer::Checked));
+        }
+        if let Some(entries) = self.puts.take(now, true) {
+            perform(effect(BacklogPut { entries }, Answer::Put));
+        }
+        if let Some(torrents) = self.torrents.take(now, flush) {
+            perform(effect(StoreTorrents { torrents }, Answer::Stored));
+        }
+        if let Some(failures) = self.failures.take(now, flush) {
+            perform(effect(BacklogFail { failures }, Answer::Failed));
+        }
+        if let Some(hashes) = self.discards.take(now, flush) {
+            perform(effect(BacklogDone { hashes }, Answer::Discarded));
+        }
+        if let Some(visits) = self.visits.take(now, flush) {
+            perform(effect(SaveNodes { run: self.run, visits }, |result| Answer::Visits(result.map(drop))));
+        }
+        if let Some(announces) = self.announces.take(now, flush) {
+            perform(effect(RecordAnnounces { announces }, Answer::Announces));
+        }
+    }
+
+    /// Whether the database keeps up, so that more may be fetched.
+    pub(super) fn keeps_up(&self) -> bool {
+        self.torrents.len() < TORRENTS_EASY && self.failures.len() < FAILURES.waiting_max / 2
+    }
+
+    /// Whether everything was acknowledged.
+    pub(super) fn is_empty(&self) -> bool {
+        self.checks.is_empty()
+            && self.puts.is_empty()
+            && self.torrents.is_empty()
+            && self.failures.is_empty()
+            && self.discards.is_empty()
+            && self.visits.is_empty()
+            && self.announces.is_empty()
+    }
+
+    /// Takes note of what an answer says about the database itself.
+    pub(super) fn note<T>(&mut self, result: &Result<T, SessionError>) {
+        match result {
+            Ok(_) => self.state = DatabaseState::Up,
+            Err(error) => {
+                let state = DatabaseState::Down(error.to_string());
+                if self.state != state {
+                    tracing::warn!(%error, "the database gave no answer; what waits for it is kept and tried again");
+                    self.state = state;
+                }
+            }
+        }
+    }
+
+    /// Items for which there was no room, or which the database refused for good, over all lanes.
+    pub(super) fn dropped(&self) -> u64 {
+        let lanes = [
+            (self.checks.refused(), self.checks.lost()),
+            (self.puts.refused(), self.puts.lost()),
+            (self.torrents.refused(), self.torrents.lost()),
+            (self.failures.refused(), self.failures.lost()),
+            (self.discards.refused(), self.discards.lost()),
+            (self.visits.refused(), self.visits.lost()),
+            (self.announces.refused(), self.announces.lost()),
+        ];
+        lanes.iter().map(|(refused, lost)| refused + lost).sum()
+    }
+}
+
+/// A batch failed: puts it back, or says what was lost.
+pub(super) fn put_back<T: Clone>(lane: &mut Lane<T>, what: &'static str, error: &SessionError, now: Time) {
+    if let AfterFailure::GivenUp(items) = lane.failed(now, error.is_transient()) {
+        tracing::error!(items, %error, "the database keeps refusing {what}; they are given up");
+    }
+}
+
+/// A session as an effect of the program.
+pub(super) fn effect<S: Session<Client = deadpool_postgres::Client>>(
+    session: S,
+    answer: impl FnOnce(Result<S::Output, SessionError>) -> Answer + Send + 'static,
+) -> AppEffect {
+    AppEffect::Database(Db::new(session, move |result| Msg::Database(answer(result))))
+}

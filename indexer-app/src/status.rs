@@ -1,0 +1,220 @@
+//! What the program shows of itself while it works: one live block on a terminal, log lines elsewhere.
+
+use std::{fmt, io, time::Duration};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Redraws of the live block a second, at most.
+const REDRAWS_PER_SECOND: u8 = 4;
+
+/// Between two log lines where there is no terminal.
+const LOG_PERIOD: Duration = Duration::from_secs(10);
+
+/// The numbers at one moment. Counts are since the start of the program unless a field says otherwise.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// Since the start.
+    pub uptime: Duration,
+    /// Virtual nodes of ours.
+    pub virtual_nodes: usize,
+    /// UDP ports that are bound.
+    pub ports: usize,
+    /// Nodes in our routing tables, verified.
+    pub contacts: usize,
+    /// Nodes that we know of.
+    pub known_nodes: usize,
+    /// DHT packets received per second, over the last second.
+    pub packets_in_rate: f64,
+    /// DHT packets sent per second, over the last second.
+    pub packets_out_rate: f64,
+    /// Distinct info-hashes that the database did not know.
+    pub hashes_new: u64,
+    /// Distinct info-hashes that the database knew already.
+    pub hashes_known: u64,
+    /// Lookups for peers in flight.
+    pub lookups: usize,
+    /// Info-hashes being fetched.
+    pub fetching: usize,
+    /// Info-hashes fetched and verified.
+    pub fetched: u64,
+    /// Info-hashes that could not be fetched, by reason, most frequent first.
+    pub failed: Vec<(&'static str, u64)>,
+    /// Torrents that the database has acknowledged.
+    pub stored: u64,
+    /// Torrents acknowledged per second, over the last ten seconds.
+    pub stored_rate: f64,
+    /// Info-hashes waiting in memory.
+    pub waiting: usize,
+    /// Info-hashes waiting in the database.
+    pub backlog: Option<u64>,
+    /// Torrents in the database.
+    pub torrents: Option<u64>,
+    /// The database.
+    pub database: DatabaseState,
+    /// The sweep of a one-shot run or the newest one: nodes visited, and still to visit.
+    pub sweep: (u64, u64),
+}
+
+/// What is known of the database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DatabaseState {
+    /// No answer yet.
+    #[default]
+    Starting,
+    /// The last session succeeded.
+    Up,
+    /// The last session failed, and why.
+    Down(String),
+}
+
+impl fmt::Display for DatabaseState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting => f.write_str("starting"),
+            Self::Up => f.write_str("up"),
+            Self::Down(why) => write!(f, "DOWN: {why}"),
+        }
+    }
+}
+
+impl Snapshot {
+    /// Info-hashes that could not be fetched, over all reasons.
+    pub fn failed_total(&self) -> u64 {
+        self.failed.iter().map(|(_, count)| count).sum()
+    }
+
+    fn block(&self) -> String {
+        let failed: String =
+            self.failed.iter().take(4).map(|(reason, count)| format!("  {reason} {count}")).collect();
+        let backlog = self.backlog.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
+        let torrents = self.torrents.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
+        format!(
+            "indexer  up {}\n\
+             dht      {} nodes on {} ports   {} contacts, {} nodes known   {:.0} packets/s in, {:.0} out   sweep {} visited, {} to go\n\
+             hashes   {} new, {} known   {} waiting, {} in the backlog\n\
+             fetches  {} in flight, {} lookups   {} fetched, {} failed{failed}\n\
+             stored   {} in this run, {:.1}/s   {torrents} torrents   database {}",
+            whole_seconds(self.uptime),
+            self.virtual_nodes,
+            self.ports,
+            self.contacts,
+            self.known_nodes,
+            self.packets_in_rate,
+            self.packets_out_rate,
+            self.sweep.0,
+            self.sweep.1,
+            self.hashes_new,
+            self.hashes_known,
+            self.waiting,
+            backlog,
+            self.fetching,
+            self.lookups,
+            self.fetched,
+            self.failed_total(),
+            self.stored,
+            self.stored_rate,
+            self.database,
+        )
+    }
+}
+
+/// `duration` without fractions, for people.
+pub fn whole_seconds(duration: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(duration.as_secs()))
+}
+
+/// Where status and log go: standard error, so that standard output stays for results.
+#[derive(Clone, Debug)]
+pub struct Screen {
+    multi: MultiProgress,
+    bar: Option<ProgressBar>,
+}
+
+impl Screen {
+    /// A live block if standard error is a terminal.
+    pub fn new(live: bool) -> Self {
+        let target = if live {
+            ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        Self { multi: MultiProgress::with_draw_target(target), bar: None }
+    }
+
+    /// Starts the live block, if there is one.
+    pub fn start(&mut self) {
+        if !self.multi.is_hidden() {
+            let bar = self.multi.add(ProgressBar::new_spinner());
+            if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
+                bar.set_style(style);
+            }
+            self.bar = Some(bar);
+        }
+    }
+
+    /// Shows a snapshot. Cheap: the terminal is written to at most four times a second.
+    pub fn show(&self, snapshot: &Snapshot, last_logged: &mut Option<Duration>) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(snapshot.block());
+            return;
+        }
+        if last_logged.is_none_or(|last| snapshot.uptime.saturating_sub(last) >= LOG_PERIOD) {
+            *last_logged = Some(snapshot.uptime);
+            tracing::info!(
+                contacts = snapshot.contacts,
+                known_nodes = snapshot.known_nodes,
+                packets_in = %format_args!("{:.0}/s", snapshot.packets_in_rate),
+                packets_out = %format_args!("{:.0}/s", snapshot.packets_out_rate),
+                new = snapshot.hashes_new,
+                known = snapshot.hashes_known,
+                fetching = snapshot.fetching,
+                fetched = snapshot.fetched,
+                failed = snapshot.failed_total(),
+                stored = snapshot.stored,
+                waiting = snapshot.waiting,
+                database = %snapshot.database,
+                "crawling"
+            );
+        }
+    }
+
+    /// Ends the live block and leaves its last state on the terminal.
+    pub fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.abandon();
+        }
+    }
+
+    /// Prints a line above the live block.
+    pub fn print(&self, line: &str) {
+        self.multi.suspend(|| {
+            use io::Write;
+            // Nobody is left to tell when standard error is gone.
+            let _ = writeln!(io::stderr(), "{line}");
+        });
+    }
+}
+
+/// Log lines go above the live block.
+impl<'a> MakeWriter<'a> for Screen {
+    type Writer = ScreenWriter;
+
+    fn make_writer(&'a self) -> ScreenWriter {
+        ScreenWriter(self.multi.clone())
+    }
+}
+
+/// Writes one formatted log event.
+#[derive(Debug)]
+pub struct ScreenWriter(MultiProgress);
+
+impl io::Write for ScreenWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

@@ -1,0 +1,77 @@
+//! The whole program against real clients: libtorrent sessions on loopback that seed known torrents, plain and
+//! awkward. What comes out of `indexer export` must be what they seed, and none of them may be driven to block us.
+//!
+//! The first run installs libtorrent below `target/`, which needs the network.
+
+#[allow(unreachable_pub, reason = "modules of a test program")]
+mod libtorrent;
+
+use std::time::{Duration, Instant};
+
+use libtorrent::indexer::{Folder, Indexer};
+use libtorrent::probe;
+use libtorrent::sessions::{Plan, Sessions};
+use libtorrent::torrent::differences;
+
+/// Time from the indexer's start until everything is out, its database's creation included.
+const COMPLETE_WITHIN: Duration = Duration::from_secs(120);
+/// Under real limits: long enough for every session to block an address that asks too much, in any ten seconds.
+const POLITE_FOR: Duration = Duration::from_secs(40);
+/// Between two exports.
+const POLL: Duration = Duration::from_secs(1);
+
+#[test]
+fn every_public_torrent_of_real_clients_comes_out_as_it_was_seeded() {
+    let folder = Folder::new();
+    let plan = Plan { first_ip: [127, 0, 10, 1].into(), sessions: 8, torrents: 10, real_limits: false };
+    let mut sessions = Sessions::start(&plan, &folder.0);
+    assert!(sessions.torrents.len() > 80 && sessions.torrents.iter().any(|torrent| torrent.private));
+
+    let mut indexer = Indexer::start([127, 0, 11, 1].into(), &sessions.endpoints[..2], &folder.0);
+    let begun = Instant::now();
+    loop {
+        let report = match indexer.export() {
+            Ok(exported) => differences(&sessions.torrents, &exported),
+            Err(why) => format!("nothing can be exported: {why}"),
+        };
+        if report.is_empty() {
+            break;
+        }
+        assert!(sessions.still_run(), "the libtorrent sessions ended by themselves");
+        assert!(
+            begun.elapsed() < COMPLETE_WITHIN,
+            "after {COMPLETE_WITHIN:?} the export is not what was seeded:\n{report}\nstats:\n{}\nlog:\n{}",
+            indexer.stats(),
+            indexer.log()
+        );
+        std::thread::sleep(POLL);
+    }
+    println!("{} torrents were complete after {:?}", sessions.torrents.len() - 1, begun.elapsed());
+    let status = indexer.stop();
+    assert!(status.success(), "the indexer ended with {status}:\n{}", indexer.log());
+}
+
+#[test]
+fn no_real_client_blocks_us_under_its_own_limits() {
+    let folder = Folder::new();
+    let plan = Plan { first_ip: [127, 0, 12, 1].into(), sessions: 8, torrents: 2, real_limits: true };
+    let sessions = Sessions::start(&plan, &folder.0);
+    let mut indexer = Indexer::start([127, 0, 13, 1].into(), &sessions.endpoints[..2], &folder.0);
+    std::thread::sleep(POLITE_FOR);
+
+    let exported = indexer.export().unwrap_or_else(|why| panic!("nothing can be exported: {why}"));
+    let silent: Vec<_> =
+        sessions.endpoints.iter().filter(|node| !probe::answers(**node, indexer.ip)).collect();
+    assert!(silent.is_empty(), "{silent:?} do not answer us any more:\n{}", indexer.stats());
+    // Who asks nothing is blocked by nobody: it must have worked meanwhile. Each session gives 20 samples in 6 hours.
+    let public = sessions.torrents.iter().filter(|torrent| !torrent.private).count();
+    assert!(
+        exported.len() >= public / 2,
+        "only {} of {public} torrents came out:\n{}\nlog:\n{}",
+        exported.len(),
+        indexer.stats(),
+        indexer.log()
+    );
+    println!("{} of {public} torrents after {POLITE_FOR:?} under real limits", exported.len());
+    assert!(indexer.stop().success(), "{}", indexer.log());
+}
