@@ -44,7 +44,7 @@ pub fn read_addr(bytes: &[u8]) -> Option<SocketAddr> {
 }
 
 /// The nodes of a `nodes` or `nodes6` string.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy)]
 pub struct Nodes<'a> {
     raw: &'a [u8],
     stride: usize,
@@ -118,6 +118,15 @@ impl<'a> IntoIterator for &Nodes<'a> {
         self.iter()
     }
 }
+
+impl PartialEq for Nodes<'_> {
+    /// Lists are equal when they hold the same nodes: an empty one has no family.
+    fn eq(&self, other: &Self) -> bool {
+        self.raw == other.raw && (self.stride == other.stride || self.raw.is_empty())
+    }
+}
+
+impl Eq for Nodes<'_> {}
 
 impl fmt::Debug for Nodes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
