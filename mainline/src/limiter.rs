@@ -47,9 +47,10 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// Room for about `parties` parties that are sent packets within the same seconds.
-    pub fn new(parties: usize, key: HashKey) -> Limiter {
-        Limiter { parties: SetCache::new(parties), key, counters: LimiterCounters::default() }
+    /// A table of so many places. A third of them can be in use at the same time before (one in a thousand) parties
+    /// find no place: see [`PARTIES`].
+    pub fn new(places: usize, key: HashKey) -> Limiter {
+        Limiter { parties: SetCache::new(places), key, counters: LimiterCounters::default() }
     }
 
     /// Takes the budget for a query to `ip`, or says why not.
@@ -179,7 +180,7 @@ pub const QUERY_BURST: u32 = 3;
 /// Packets to one party in any second, answers included.
 pub const PACKETS_PER_WINDOW: usize = 4;
 
-/// Parties by default: 5 MiB, for 40,000 new remotes a second.
+/// Places by default: 5 MiB, for 40,000 remotes that are sent packets within the same seconds.
 pub const PARTIES: usize = 131_072;
 
 const QUERY_INTERVAL_MS: u32 = 1_000;

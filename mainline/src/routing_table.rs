@@ -328,13 +328,18 @@ impl Bucket {
         n: usize,
         out: &mut Vec<CompactNode>,
     ) -> usize {
-        let mut sorted = [(Distance::MAX, ContactHandle::NONE); K];
+        let mut sorted = [(0, Distance::MAX, ContactHandle::NONE); K];
         let mut len = 0;
         for place in &self.places {
             let Some(id) = store.presentable(*place) else { continue };
-            let entry = (id.distance(target), *place);
+            let distance = id.distance(target);
+            // The first 64 bits nearly always decide.
+            let [a, b, c, d, e, f, g, h, ..] = *distance.as_bytes();
+            let entry = (u64::from_be_bytes([a, b, c, d, e, f, g, h]), distance, *place);
             let mut at = len;
-            while at > 0 && sorted[at - 1].0 > entry.0 {
+            while at > 0
+                && (sorted[at - 1].0 > entry.0 || sorted[at - 1].0 == entry.0 && sorted[at - 1].1 > entry.1)
+            {
                 sorted[at] = sorted[at - 1];
                 at -= 1;
             }
@@ -342,7 +347,7 @@ impl Bucket {
             len += 1;
         }
         let before = out.len();
-        out.extend(sorted[..len.min(n)].iter().filter_map(|(_, handle)| store.node(*handle)));
+        out.extend(sorted[..len.min(n)].iter().filter_map(|(.., handle)| store.node(*handle)));
         out.len() - before
     }
 }

@@ -8,32 +8,38 @@
 /// The cache; `V` is what is kept under a 64-bit tag, which is a keyed hash of whatever is meant.
 #[derive(Debug)]
 pub(crate) struct SetCache<V> {
-    sets: Box<[[Place<V>; WAYS]]>,
+    sets: Box<[Set<V>]>,
     clock: u32,
 }
 
+/// The tags of a set fill one cache line, so that to look for one reads one line.
 #[derive(Debug, Clone, Copy)]
-struct Place<V> {
-    /// 0 is a free place.
-    tag: u64,
-    used: u32,
-    value: V,
+#[repr(align(64))]
+struct Set<V> {
+    /// [`FREE`] or the tag of the place.
+    tags: [u64; WAYS],
+    /// When the places were last used.
+    used: [u32; WAYS],
+    values: [V; WAYS],
 }
 
 const WAYS: usize = 8;
 
+const FREE: u64 = 0;
+
 impl<V: Copy + Default> SetCache<V> {
     /// A cache of at least `places` places, rounded up to a whole number of sets.
     pub(crate) fn new(places: usize) -> SetCache<V> {
-        let empty = Place { tag: 0, used: 0, value: V::default() };
-        SetCache { sets: vec![[empty; WAYS]; places.div_ceil(WAYS).max(1)].into_boxed_slice(), clock: 0 }
+        let empty = Set { tags: [FREE; WAYS], used: [0; WAYS], values: [V::default(); WAYS] };
+        SetCache { sets: vec![empty; places.div_ceil(WAYS).max(1)].into_boxed_slice(), clock: 0 }
     }
 
     /// The value under a tag, without counting as a use.
     #[inline]
     pub(crate) fn peek(&self, tag: u64) -> Option<&V> {
         let tag = tag.max(1);
-        self.sets[self.set(tag)].iter().find(|place| place.tag == tag).map(|place| &place.value)
+        let set = &self.sets[self.set(tag)];
+        set.place(tag).map(|place| &set.values[place])
     }
 
     /// The value under a tag.
@@ -42,9 +48,10 @@ impl<V: Copy + Default> SetCache<V> {
         let tag = tag.max(1);
         let clock = self.advance();
         let set = self.set(tag);
-        let place = self.sets[set].iter_mut().find(|place| place.tag == tag)?;
-        place.used = clock;
-        Some(&mut place.value)
+        let set = &mut self.sets[set];
+        let place = set.place(tag)?;
+        set.used[place] = clock;
+        Some(&mut set.values[place])
     }
 
     /// The value under a tag, made with its default when there is none; `true` when another had to
@@ -68,36 +75,27 @@ impl<V: Copy + Default> SetCache<V> {
         let tag = tag.max(1);
         let clock = self.advance();
         let set = self.set(tag);
-        let places = &mut self.sets[set];
-        let mut victim: Option<(usize, u32)> = None;
-        for (index, place) in places.iter().enumerate() {
-            if place.tag == tag {
-                victim = Some((index, 0));
-                break;
-            }
-            let age = if place.tag == 0 { u32::MAX } else { clock.wrapping_sub(place.used) };
-            if victim.is_none_or(|(_, oldest)| age > oldest) && (place.tag == 0 || !keep(&place.value)) {
-                victim = Some((index, age));
-            }
+        let set = &mut self.sets[set];
+        if let Some(place) = set.place(tag) {
+            set.used[place] = clock;
+            return Ok((&mut set.values[place], false));
         }
-        let Some((index, _)) = victim else { return Err(Crowded) };
-        let place = &mut places[index];
-        let displaced = place.tag != tag && place.tag != 0;
-        if place.tag != tag {
-            place.tag = tag;
-            place.value = V::default();
-        }
-        place.used = clock;
-        Ok((&mut place.value, displaced))
+        let place = set.place(FREE).or_else(|| set.oldest(clock, keep)).ok_or(Crowded)?;
+        let displaced = set.tags[place] != FREE;
+        set.tags[place] = tag;
+        set.used[place] = clock;
+        set.values[place] = V::default();
+        Ok((&mut set.values[place], displaced))
     }
 
     /// Forgets a tag.
-    pub(crate) fn remove(&mut self, tag: u64) -> Option<V> {
+    pub(crate) fn remove(&mut self, tag: u64) {
         let tag = tag.max(1);
         let set = self.set(tag);
-        let place = self.sets[set].iter_mut().find(|place| place.tag == tag)?;
-        place.tag = 0;
-        Some(place.value)
+        let set = &mut self.sets[set];
+        if let Some(place) = set.place(tag) {
+            set.tags[place] = FREE;
+        }
     }
 
     /// Places in all.
@@ -115,6 +113,20 @@ impl<V: Copy + Default> SetCache<V> {
     fn advance(&mut self) -> u32 {
         self.clock = self.clock.wrapping_add(1);
         self.clock
+    }
+}
+
+impl<V> Set<V> {
+    #[inline]
+    fn place(&self, tag: u64) -> Option<usize> {
+        self.tags.iter().position(|other| *other == tag)
+    }
+
+    /// Of the places that may give way, the one not used for longest.
+    fn oldest(&self, clock: u32, keep: impl Fn(&V) -> bool) -> Option<usize> {
+        (0..WAYS)
+            .filter(|place| !keep(&self.values[*place]))
+            .max_by_key(|place| clock.wrapping_sub(self.used[*place]))
     }
 }
 

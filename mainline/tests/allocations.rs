@@ -1,5 +1,7 @@
 //! What a packet allocates once everything is warm: nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! What the tables of many virtual nodes weigh.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
