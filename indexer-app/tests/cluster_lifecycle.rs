@@ -77,7 +77,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 #[test]
 fn a_cluster_is_made_used_stopped_and_found_again() {
     let dir = TempDir::new();
-    let options = options(&dir.join("new/data"));
+    let options = ClusterOptions { fsync: true, ..options(&dir.join("new/data")) };
     let cluster = Cluster::open(&options, Mode::Own).unwrap();
     assert!(cluster.is_owner());
     assert_eq!(cluster.server_pid(), Some(server_pid(&options.data_dir)));

@@ -59,6 +59,7 @@ async fn acknowledged_batches_survive_the_server_being_killed_again_and_again() 
     let dir = TempDir::new();
     let (sender, events) = sync_channel(256);
     let mut options = options(&dir.join("data"));
+    options.fsync = true;
     options.events = EventSink::new(move |event| {
         let _ = sender.try_send(event);
     });

@@ -6,7 +6,7 @@ use std::{
     process::Stdio,
 };
 
-use super::{ClusterError, account::Account, data_dir, guard, programs::Programs};
+use super::{ClusterError, ClusterOptions, account::Account, data_dir, guard, programs::Programs};
 
 /// The database user that owns everything. Whoever can reach the socket is it.
 pub(super) const USER: &str = "indexer";
@@ -16,7 +16,7 @@ pub(super) fn ensure(
     cluster: &Path,
     programs: &Programs,
     account: Option<&Account>,
-    guard: &Path,
+    options: &ClusterOptions,
 ) -> Result<(), ClusterError> {
     if cluster.join("PG_VERSION").exists() {
         return Ok(());
@@ -34,13 +34,14 @@ pub(super) fn ensure(
         fs::remove_dir_all(&unfinished).map_err(ClusterError::io("cannot remove", &unfinished))?;
     }
     data_dir::create_private(&unfinished, account)?;
-    let output = guard::command(guard, account, &programs.initdb())
+    let output = guard::command(&options.guard, account, &programs.initdb())
         .arg("-D")
         .arg(&unfinished)
         .args(["-U", USER, "--auth=trust", "--encoding=UTF8", "--locale=C", "--data-checksums"])
+        .args((!options.fsync).then_some("--no-sync"))
         .stdin(Stdio::null())
         .output()
-        .map_err(ClusterError::io("cannot run", guard))?;
+        .map_err(ClusterError::io("cannot run", &options.guard))?;
     if !output.status.success() {
         let _ = fs::remove_dir_all(&unfinished);
         let text = String::from_utf8_lossy(&output.stderr);

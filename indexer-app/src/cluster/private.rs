@@ -40,6 +40,9 @@ pub struct ClusterOptions {
     pub guard: PathBuf,
     /// Bytes of PostgreSQL's cache; `None`: a quarter of the memory, up to 4 GB.
     pub shared_buffers: Option<u64>,
+    /// Whether what is acknowledged survives a power cut, which is what waiting for the disk is for. Without it everything
+    /// still survives the death of any process; for data that can be made again, such as a demo's.
+    pub fsync: bool,
     /// How long to wait for another owner to end, such as a search that runs the cluster for itself.
     pub owner_wait: Duration,
     /// Who is told what happens to the server.
@@ -59,6 +62,7 @@ impl ClusterOptions {
             programs: None,
             guard,
             shared_buffers: None,
+            fsync: true,
             owner_wait: OWNER_WAIT,
             events: EventSink::default(),
         })
@@ -146,11 +150,11 @@ impl Cluster {
     ) -> Result<Self, ClusterError> {
         let cluster = absolute(&options.cluster())?;
         let guests = GuestLock::open(&options.data_dir)?;
-        initdb::ensure(&cluster, programs, account.as_ref(), &options.guard)?;
+        initdb::ensure(&cluster, programs, account.as_ref(), options)?;
         let socket_dir = socket_dir::prepare(&options.data_dir, account.as_ref())?;
         let supervisor = Supervisor::start(Server {
             postgres: programs.postgres(),
-            arguments: server_settings::arguments(&cluster, &socket_dir, options.shared_buffers),
+            arguments: server_settings::arguments(&cluster, &socket_dir, options),
             cluster,
             socket_dir: socket_dir.clone(),
             account,

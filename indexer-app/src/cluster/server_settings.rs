@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use super::ClusterOptions;
+
 /// The port is only part of the socket's name: nothing listens on the network.
 pub(super) const PORT: u16 = 5432;
 
@@ -12,9 +14,9 @@ const SHARED_BUFFERS_MAX: u64 = 4 << 30;
 const SHARED_BUFFERS_MIN: u64 = 128 << 20;
 
 /// The command line of `postgres`. What is set there cannot be changed by files that an older program has left.
-pub(super) fn arguments(cluster: &Path, socket_dir: &Path, shared_buffers: Option<u64>) -> Vec<String> {
+pub(super) fn arguments(cluster: &Path, socket_dir: &Path, options: &ClusterOptions) -> Vec<String> {
     let memory = memory_bytes().unwrap_or(4 * SHARED_BUFFERS_MIN);
-    let shared_buffers = shared_buffers.unwrap_or(memory / 4).clamp(16 << 20, SHARED_BUFFERS_MAX);
+    let shared_buffers = options.shared_buffers.unwrap_or(memory / 4).clamp(16 << 20, SHARED_BUFFERS_MAX);
     let settings = [
         ("listen_addresses", String::new()),
         ("unix_socket_directories", socket_dir.display().to_string()),
@@ -25,8 +27,8 @@ pub(super) fn arguments(cluster: &Path, socket_dir: &Path, shared_buffers: Optio
         ("effective_cache_size", format!("{}kB", (memory / 2).max(SHARED_BUFFERS_MIN) >> 10)),
         ("work_mem", "16MB".to_owned()),
         // What is acknowledged is on the disk.
-        ("fsync", "on".to_owned()),
-        ("full_page_writes", "on".to_owned()),
+        ("fsync", on_off(options.fsync)),
+        ("full_page_writes", on_off(options.fsync)),
         ("synchronous_commit", "on".to_owned()),
         // Fewer checkpoints and less written at each.
         ("wal_compression", "on".to_owned()),
@@ -51,6 +53,10 @@ pub(super) fn arguments(cluster: &Path, socket_dir: &Path, shared_buffers: Optio
         arguments.extend(["-c".to_owned(), format!("{name}={value}")]);
     }
     arguments
+}
+
+fn on_off(on: bool) -> String {
+    if on { "on" } else { "off" }.to_owned()
 }
 
 /// Memory of the machine; `None` where it cannot be told.

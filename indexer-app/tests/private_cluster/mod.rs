@@ -48,6 +48,8 @@ pub fn options(data_dir: &Path) -> ClusterOptions {
     ClusterOptions {
         guard: env!("CARGO_BIN_EXE_indexer").into(),
         shared_buffers: Some(64 << 20),
+        // Nobody cuts the power, and waiting for the disk takes most of the time of most tests.
+        fsync: false,
         ..ClusterOptions::new(data_dir).unwrap()
     }
 }
