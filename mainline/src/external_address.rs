@@ -79,6 +79,7 @@ pub const VOTES_MIN: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn voter(n: u8) -> IpAddr {
         IpAddr::from([192, 0, n, 1])
@@ -129,5 +130,32 @@ mod tests {
         let elected: Vec<u8> = (100..132).filter(|n| external.vote(voter(*n), us(2)).is_some()).collect();
         assert_eq!(elected, [116]);
         assert_eq!(external.agreed(), Some(us(2)));
+    }
+
+    proptest! {
+        #[test]
+        fn only_a_majority_of_networks_elects(votes in prop::collection::vec((0_u8..60, 0_u8..3), 0..300)) {
+            let mut external = ExternalAddress::new();
+            // Networks in the order of their first vote, each with its last claim.
+            let mut model: Vec<(u8, u8)> = Vec::new();
+            let mut agreed = None;
+            for (n, claim) in votes {
+                match model.iter_mut().find(|(voter, _)| *voter == n) {
+                    Some((_, claimed)) => *claimed = claim,
+                    None => {
+                        if model.len() == VOTERS {
+                            model.remove(0);
+                        }
+                        model.push((n, claim));
+                    }
+                }
+                let agreeing = model.iter().filter(|(_, claimed)| *claimed == claim).count();
+                let elected = agreeing >= VOTES_MIN && 2 * agreeing > model.len();
+                let change = (elected && agreed != Some(us(claim))).then_some(us(claim));
+                agreed = change.or(agreed);
+                prop_assert_eq!(external.vote(voter(n), us(claim)), change);
+                prop_assert_eq!(external.agreed(), agreed);
+            }
+        }
     }
 }

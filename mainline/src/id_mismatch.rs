@@ -89,6 +89,8 @@ pub const PARTIES: usize = 16_384;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
 
     fn detector() -> IdMismatch {
         IdMismatch::new(100, HashKey::derive(&[1; 32], "mismatch"))
@@ -121,5 +123,28 @@ mod tests {
             assert_eq!(detector.changed(minutes(round * 15), ip(1)), Consequence::Forget);
         }
         assert_eq!(detector.bans(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_list_of_changes(steps in prop::collection::vec((0_u8..5, 0_u64..20), 0..100)) {
+            let mut detector = detector();
+            let mut last: HashMap<u8, Duration> = HashMap::new();
+            let mut banned: HashMap<u8, Duration> = HashMap::new();
+            let mut now = minutes(0);
+            for (n, pause) in steps {
+                now += minutes(pause);
+                let again = last.insert(n, now).is_some_and(|before| now - before < MEMORY);
+                if again {
+                    banned.insert(n, now + BAN);
+                }
+                let expected = if again { Consequence::Ban } else { Consequence::Forget };
+                prop_assert_eq!(detector.changed(now, ip(n)), expected);
+                for n in 0..5 {
+                    let until = banned.get(&n).copied().unwrap_or_default();
+                    prop_assert_eq!(detector.is_banned(now, ip(n)), until > now);
+                }
+            }
+        }
     }
 }

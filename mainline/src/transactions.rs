@@ -269,7 +269,7 @@ impl Cipher {
 /// An answer later than this is not waited for, at most ten seconds as everywhere in the DHT.
 pub const LATE_FOR: Duration = Duration::from_secs(10);
 
-/// The slab index has [`INDEX_BITS`] bits.
+/// What a slab index of 18 bits can name.
 pub const CAPACITY_MAX: usize = 1 << INDEX_BITS;
 
 /// 262,144 queries in flight: 26,000 a second at the longest time-out.

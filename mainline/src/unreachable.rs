@@ -75,6 +75,8 @@ pub const ENDPOINTS: usize = 262_144;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
 
     fn cache(places: usize) -> UnreachableCache {
         UnreachableCache::new(places, HashKey::derive(&[1; 32], "unreachable"))
@@ -129,5 +131,35 @@ mod tests {
         let remembered = (0..1_000).filter(|port| cache.contains(minutes(1), addr(*port))).count();
         assert_eq!(remembered as u64 + cache.forgotten(), 1_000);
         assert!(remembered <= 64 && cache.contains(minutes(1), addr(999)));
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_map(steps in prop::collection::vec((0_u8..4, 1_u16..6, 0_u64..40), 0..200)) {
+            let mut cache = cache(64);
+            let mut model: HashMap<u16, (Duration, u32)> = HashMap::new();
+            let mut now = minutes(0);
+            for (step, port, pause) in steps {
+                match step {
+                    0 | 1 => {
+                        cache.insert(now, addr(port));
+                        let (until, rounds) = model.entry(port).or_default();
+                        if *until <= now {
+                            *until = now + minutes([10, 20, 40, 60][*rounds as usize]);
+                            *rounds = (*rounds + 1).min(3);
+                        }
+                    }
+                    2 => {
+                        cache.remove(addr(port));
+                        model.remove(&port);
+                    }
+                    _ => now += minutes(pause),
+                }
+                for port in 1..6 {
+                    let silent = model.get(&port).is_some_and(|(until, _)| *until > now);
+                    prop_assert_eq!(cache.contains(now, addr(port)), silent);
+                }
+            }
+        }
     }
 }

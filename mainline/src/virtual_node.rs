@@ -152,7 +152,7 @@ impl VirtualNodes {
 
     /// Fills the first bucket from `from_bucket` on that has room in a node's table with contacts that other
     /// virtual nodes have there, without a packet. Gives the bucket to go on with; `None` when the
-    /// table is through.
+    /// table is through. The places of contacts that are gone are freed at the start, with bucket 0.
     pub fn share(
         &mut self,
         now: Duration,
@@ -182,6 +182,9 @@ impl VirtualNodes {
     ) -> Option<usize> {
         let node = self.nodes.get_mut(index.0 as usize)?;
         let own = node.id;
+        if from_bucket == 0 {
+            table_of(node).purge(store);
+        }
         let bucket = table_of(node).roomy_bucket(from_bucket)?;
         // Our own id with the bucket's bit turned lies in the bucket, and so does everything that is close to it
         // in the table of a node that lies there too.
@@ -433,6 +436,16 @@ mod tests {
             from = next;
         }
         assert_eq!(bucket_0(&nodes, &contacts), K);
+
+        // Contacts that die make room for others.
+        let dead: Vec<_> = nodes.node(poor).unwrap().v4.handles().take(4).collect();
+        for handle in dead {
+            assert!(contacts.v4.remove(handle));
+        }
+        nodes.share(NOW, &mut contacts, Family::V4, poor, 0);
+        let alive = |handle: &ContactHandle| contacts.v4.id(*handle).is_some();
+        assert_eq!(nodes.node(poor).unwrap().v4.handles().filter(alive).take(K).count(), K);
+        assert!(nodes.node(poor).unwrap().v4.handles().all(|handle| alive(&handle)));
     }
 
     #[test]

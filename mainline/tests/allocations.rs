@@ -11,6 +11,7 @@ use mainline::contact_store::Contacts;
 use mainline::identity::Identity;
 use mainline::keyed_hash::HashKey;
 use mainline::limiter::Limiter;
+use mainline::peer_store::PeerStore;
 use mainline::routing_table::PER_SUBNET;
 use mainline::server::{Asked, Served, Server};
 use mainline::transactions::Transactions;
@@ -213,4 +214,24 @@ fn refusing_malformed_queries_allocates_nothing() {
     });
     assert_eq!(used.count_total, 0);
     assert_eq!(Message::parse(&serving.out).unwrap().tid, Tid::from_raw(b"2:xy").unwrap());
+}
+
+#[test]
+fn a_flood_of_announces_allocates_nothing_once_the_store_is_full() {
+    let mut store = PeerStore::new(1_000, &SEED);
+    let mut flood = |from: u32, to: u32| {
+        for n in from..to {
+            let mut bytes = [0; 20];
+            // Every fourth announce is for one popular torrent.
+            bytes[..4].copy_from_slice(&if n % 4 == 0 { 0 } else { n }.to_be_bytes());
+            let now = NOW + Duration::from_millis(u64::from(n));
+            store.announce(now, InfoHash::from_bytes(bytes), remote(n), n % 3 == 0);
+        }
+        (store.len(), store.peers())
+    };
+    flood(0, 20_000);
+    let mut held = (0, 0);
+    let used = allocation_counter::measure(|| held = flood(20_000, 120_000));
+    assert_eq!(held, (1_000, 999 + 128));
+    assert_eq!(used.count_total, 0);
 }
