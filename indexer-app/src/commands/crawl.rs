@@ -24,7 +24,7 @@ use crate::{
         self, BacklogRelease, Database, LoadIdentity, LoadNodes, RunStart, SaveIdentity, Stats, StoredNode,
         TidyLimits,
     },
-    model::{AppEffect, Ending, Flags, Indexer, Msg, Plan},
+    model::{AppEffect, Ending, Flags, Indexer, LOOKUPS_PER_FETCH, Msg, Plan},
     settings::{IdScheme, Settings},
     status::{Screen, Snapshot, whole_seconds},
 };
@@ -214,7 +214,7 @@ fn dht_config(
     config.limits.packets_per_second = settings.packets_per_second;
     config.limits.new_endpoints_per_minute = settings.endpoints_per_minute;
     config.limits.nodes_max = settings.contacts_max;
-    config.limits.lookups_max = settings.fetches.max(1);
+    config.limits.lookups_max = settings.fetches * LOOKUPS_PER_FETCH;
     Ok(config)
 }
 

@@ -20,7 +20,7 @@ use super::{
     intake::{Intake, Seen},
     message::{Answer, AppEffect, Key, Msg},
     report::Report,
-    resolver::{Resolver, Settled, Wire},
+    resolver::{Resolver, ResolverBounds, Settled, Wire},
     storage::{Storage, effect, put_back},
 };
 use crate::{
@@ -47,6 +47,12 @@ const BOOTSTRAP_AGAIN: Duration = Duration::from_secs(30);
 /// How long a hash from the backlog is ours: longer than it waits, is looked up and is fetched. A program that dies gives
 /// them back at its next start, or so late.
 const LEASE: Duration = Duration::from_secs(1800);
+
+/// Hashes being looked up for each that is fetched. A lookup costs a few hundred bytes and waits for most of its time.
+pub const LOOKUPS_PER_FETCH: usize = 10;
+
+/// Bytes that all fetches together may hold: 256 MiB, and at least two of the largest info dicts.
+const FETCH_BYTES_MAX: usize = 256 << 20;
 
 /// How long the backlog is left alone after it had nothing due.
 const BACKLOG_REST: Duration = Duration::from_secs(1);
@@ -177,12 +183,17 @@ impl Program for Indexer {
         for node in &known {
             dht.add_known(now, node);
         }
+        let bounds = ResolverBounds {
+            jobs_max: plan.fetches.saturating_mul(LOOKUPS_PER_FETCH),
+            fetches_max: plan.fetches,
+            bytes_max: FETCH_BYTES_MAX.max(2 * fetch.fetch_bytes_max),
+        };
         let mut model = Self {
             dht,
             out: Output::new(),
             spare: Output::new(),
             intake: Intake::default(),
-            resolver: Resolver::new(fetch, filter, plan.loopback_only),
+            resolver: Resolver::new(fetch, filter, bounds, plan.loopback_only),
             storage: Storage::new(plan.run),
             report: Report::new(virtual_nodes, torrents),
             bound: vec![false; ports.len()],
@@ -290,11 +301,6 @@ impl Indexer {
         &self.dht
     }
 
-    /// The fetches, to look at.
-    pub fn resolver(&self) -> &Resolver {
-        &self.resolver
-    }
-
     /// Sends what the DHT wants sent and acts on what it has found, until nothing is left.
     fn carry_out(&mut self, cx: &Context, cmd: &mut Cmd<Self>) {
         // Two buffers take turns: acting on an event may make the DHT write again.
@@ -354,8 +360,14 @@ impl Indexer {
     }
 
     fn see(&mut self, hash: InfoHash, source: Discovery, hint: Option<SocketAddr>, cx: &Context) {
-        if self.intake.see(hash, source, hint, cx.now) == Seen::New {
-            self.report.distinct(source);
+        match self.intake.see(hash, source, hint, cx.now) {
+            Seen::New => self.report.distinct(source),
+            Seen::Again => {
+                if let Some(node) = hint {
+                    self.resolver.hint(&hash, node);
+                }
+            }
+            Seen::Refused => {}
         }
     }
 
@@ -379,7 +391,6 @@ impl Indexer {
             let (dht, out) = (&mut self.dht, &mut self.out);
             self.resolver.start(
                 now,
-                self.plan.fetches,
                 |hash, hints, priority| dht.find_peers(now, hash, hints, priority, out),
                 &mut |job, slot, wire| carry(cmd, &self.plan.connect_from, job, slot, wire),
             );
@@ -395,7 +406,7 @@ impl Indexer {
     }
 
     fn take_from_backlog(&mut self, cx: &Context, cmd: &mut Cmd<Self>) {
-        // As many wait in memory as are in flight, so that the next ones are at hand when some end.
+        // As many wait in memory as are being fetched, so that the next ones are at hand when some end.
         let room = self.plan.fetches.saturating_sub(self.resolver.waiting());
         if self.taking || room < self.plan.fetches.div_ceil(4) || cx.now < self.backlog_rests_until {
             return;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
+use bittorrent::PeerOutcome;
 use mainline::{Dht, VisitOutcome, VisitRecord};
 
 use super::{indexer::Ending, intake::Intake, rates::Rate, resolver::Resolver, storage::Storage};
@@ -151,6 +152,20 @@ impl Report {
             if sources.is_empty() { "-".to_owned() } else { sources.join(", ") }
         );
         let _ = writeln!(text, "torrents {} stored, {} refused by the database", self.stored, self.rejected);
+        let connections = resolver.counters();
+        let mut outcomes: Vec<_> =
+            connections.outcomes().map(|(outcome, count)| (outcome_name(outcome), count)).collect();
+        outcomes.sort_by_key(|(outcome, count)| (std::cmp::Reverse(*count), outcome.clone()));
+        let outcomes: Vec<_> =
+            outcomes.into_iter().map(|(outcome, count)| format!("{outcome} {count}")).collect();
+        let _ = writeln!(
+            text,
+            "peers    {} connections, {} refused as unusable{}{}",
+            connections.connects,
+            resolver.unusable(),
+            if outcomes.is_empty() { "" } else { ": " },
+            outcomes.join(", ")
+        );
         let dropped = storage.dropped() + intake.refused();
         if dropped > 0 {
             let _ = writeln!(text, "dropped  {dropped} items that the database did not take in time");
@@ -182,7 +197,7 @@ impl Report {
             hashes_new: self.hashes_new,
             hashes_known: self.hashes_known,
             lookups: resolver.lookups(),
-            fetching: resolver.in_flight(),
+            fetching: resolver.fetching(),
             fetched: resolver.fetched(),
             failed,
             stored: self.stored,
@@ -193,5 +208,12 @@ impl Report {
             database: storage.state.clone(),
             sweep: (sweep.visited, sweep.waiting + sweep.in_flight),
         }
+    }
+}
+
+fn outcome_name(outcome: PeerOutcome) -> String {
+    match outcome.stage() {
+        Some(stage) => format!("{} ({})", outcome.label(), stage.label()),
+        None => outcome.label().to_owned(),
     }
 }

@@ -15,13 +15,27 @@ use krpc::InfoHash;
 use mainline::{Busy, LookupId, LookupReport, Peer, Priority, bogon::AddressFilter};
 
 use super::endpoint_memory::EndpointMemory;
-use crate::db::{Discovery, Taken};
+use crate::db::{BacklogNew, Discovery, Taken};
 
 /// Hashes with announced peers that are kept until they are fetched: 10,000 of some 200 bytes.
 const ANNOUNCED_MAX: usize = 10_000;
 
 /// Announced peers kept per hash: more than are tried at once.
 const ANNOUNCED_PEERS_MAX: usize = 8;
+
+/// Peers kept of a job that waits for room.
+const NAMED_MAX: usize = 32;
+
+/// The bounds of the resolver.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ResolverBounds {
+    /// Hashes in flight. A lookup mostly waits: for answers, and for nodes that may be asked once a second only.
+    pub(super) jobs_max: usize,
+    /// Of them, hashes being fetched: these hold sockets.
+    pub(super) fetches_max: usize,
+    /// Bytes that peers of all fetches may cause to be held.
+    pub(super) bytes_max: usize,
+}
 
 /// Why a hash came to nothing: what is counted, shown and stored.
 pub(super) type Reason = &'static str;
@@ -78,7 +92,9 @@ struct Job {
     source: Discovery,
     hints: Vec<SocketAddr>,
     lookup: Option<LookupId>,
-    /// From the first peer on: its time does not run while nobody is known.
+    /// Peers that wait for the fetch to begin.
+    named: Vec<Candidate>,
+    /// Begins when a peer is known and there is room: its time does not run before.
     fetch: Option<Fetch>,
     rested: u32,
 }
@@ -89,8 +105,13 @@ pub(super) struct Resolver {
     config: Arc<FetchConfig>,
     filter: AddressFilter,
     loopback_only: bool,
-    queue: VecDeque<Taken>,
+    bounds: ResolverBounds,
+    queue: VecDeque<InfoHash>,
+    queued: HashMap<InfoHash, Taken>,
     jobs: BTreeMap<u32, Job>,
+    /// Jobs that have a peer and wait for room, in their order; some may be gone.
+    ready: VecDeque<u32>,
+    fetching: usize,
     by_hash: HashMap<InfoHash, u32>,
     by_lookup: HashMap<LookupId, u32>,
     next_job: u32,
@@ -110,13 +131,22 @@ pub(super) struct Resolver {
 impl Resolver {
     /// Nothing in flight. Peers that the filter refuses are never connected to; with `loopback_only` nobody is who
     /// is not on this machine.
-    pub(super) fn new(config: FetchConfig, filter: AddressFilter, loopback_only: bool) -> Self {
+    pub(super) fn new(
+        config: FetchConfig,
+        filter: AddressFilter,
+        bounds: ResolverBounds,
+        loopback_only: bool,
+    ) -> Self {
         Self {
             config: Arc::new(config),
             filter,
             loopback_only,
+            bounds,
             queue: VecDeque::new(),
+            queued: HashMap::new(),
             jobs: BTreeMap::new(),
+            ready: VecDeque::new(),
+            fetching: 0,
             by_hash: HashMap::new(),
             by_lookup: HashMap::new(),
             next_job: 0,
@@ -136,35 +166,50 @@ impl Resolver {
 
     /// Takes hashes that came from the backlog.
     pub(super) fn enqueue(&mut self, taken: impl IntoIterator<Item = Taken>) {
-        self.queue.extend(taken);
+        for taken in taken {
+            let hash = taken.info_hash;
+            if !self.by_hash.contains_key(&hash) && self.queued.insert(hash, taken).is_none() {
+                self.queue.push_back(hash);
+            }
+        }
     }
 
-    /// Starts hashes that wait until `jobs_max` are in flight. `find_peers` starts a lookup.
+    /// Another node says to store a hash: if the hash waits, there is one more to be asked.
+    pub(super) fn hint(&mut self, hash: &InfoHash, node: SocketAddr) {
+        if let Some(taken) = self.queued.get_mut(hash)
+            && taken.hints.len() < BacklogNew::HINTS_MAX
+            && !taken.hints.contains(&node)
+        {
+            taken.hints.push(node);
+        }
+    }
+
+    /// Starts hashes that wait until as many are in flight as may be. `find_peers` starts a lookup.
     pub(super) fn start(
         &mut self,
         now: Duration,
-        jobs_max: usize,
         mut find_peers: impl FnMut(InfoHash, &[SocketAddr], Priority) -> Result<LookupId, Busy>,
         wire: &mut impl FnMut(u32, Slot, Wire<'_>),
     ) {
-        while self.jobs.len() < jobs_max {
-            let Some(taken) = self.queue.front() else { return };
-            let hash = taken.info_hash;
-            if self.by_hash.contains_key(&hash) {
+        while self.jobs.len() < self.bounds.jobs_max {
+            let Some(hash) = self.queue.front().copied() else { return };
+            let Some(taken) = self.queued.get(&hash) else {
                 self.queue.pop_front();
                 continue;
-            }
+            };
             let priority =
                 if taken.source == Discovery::Requested { Priority::User } else { Priority::Normal };
             let Ok(lookup) = find_peers(hash, &taken.hints, priority) else { return };
-            let Some(taken) = self.queue.pop_front() else { return };
+            self.queue.pop_front();
+            let Some(Taken { source, hints, .. }) = self.queued.remove(&hash) else { continue };
             let id = self.next_job;
             self.next_job = self.next_job.wrapping_add(1);
             self.attempted += 1;
             self.by_hash.insert(hash, id);
             self.by_lookup.insert(lookup, id);
-            let Taken { source, hints, .. } = taken;
-            self.jobs.insert(id, Job { hash, source, hints, lookup: Some(lookup), fetch: None, rested: 0 });
+            let named = Vec::new();
+            self.jobs
+                .insert(id, Job { hash, source, hints, lookup: Some(lookup), named, fetch: None, rested: 0 });
             for peer in self.announced.remove(&hash).unwrap_or_default() {
                 self.offer(id, now, Candidate::new(peer, PeerSource::Announced), wire);
             }
@@ -238,6 +283,7 @@ impl Resolver {
                 fetch.no_more_candidates(now, &mut self.out);
                 self.carry_out(id, now, wire);
             }
+            None if !job.named.is_empty() => {}
             None => {
                 let reason = if job.rested > 0 { PEERS_REST } else { NO_PEERS };
                 if let Some(job) = self.remove(id) {
@@ -310,11 +356,18 @@ impl Resolver {
                 self.carry_out(id, now, wire);
             }
         }
+        self.keep_memory_bounded(now, wire);
+        while self.fetching < self.bounds.fetches_max {
+            let Some(id) = self.ready.pop_front() else { return };
+            self.begin(id, now, wire);
+        }
     }
 
     /// Gives everything up. What was in flight or waited stays in the backlog.
     pub(super) fn abort(&mut self, now: Duration, wire: &mut impl FnMut(u32, Slot, Wire<'_>)) {
         self.queue.clear();
+        self.queued.clear();
+        self.ready.clear();
         let ids: Vec<u32> = self.jobs.keys().copied().collect();
         for id in ids {
             if let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) {
@@ -327,6 +380,7 @@ impl Resolver {
             }
         }
         self.jobs.clear();
+        self.fetching = 0;
         self.by_hash.clear();
         self.cancelled.extend(std::mem::take(&mut self.by_lookup).into_keys());
     }
@@ -351,7 +405,12 @@ impl Resolver {
         *self.failed.entry(reason).or_default() += 1;
     }
 
-    /// Hashes in flight.
+    /// Hashes being fetched from peers.
+    pub(super) fn fetching(&self) -> usize {
+        self.fetching
+    }
+
+    /// Hashes in flight: being looked up, waiting for room, or being fetched.
     pub(super) fn in_flight(&self) -> usize {
         self.jobs.len()
     }
@@ -381,18 +440,18 @@ impl Resolver {
         &self.failed
     }
 
-    /// Peers that were named at addresses where nobody can be, or that are ours.
+    /// Peers that were named at addresses where nobody can be, or that are not to be spoken to.
     pub(super) fn unusable(&self) -> u64 {
         self.unusable
     }
 
-    /// What was counted over all connections that have ended.
+    /// What was counted over all fetches that have ended.
     pub(super) fn counters(&self) -> &FetchCounters {
         &self.counters
     }
 
     /// Bytes that peers have caused to be held.
-    pub(super) fn bytes_held(&self) -> usize {
+    fn bytes_held(&self) -> usize {
         self.jobs.values().filter_map(|job| job.fetch.as_ref()).map(Fetch::bytes_held).sum()
     }
 
@@ -413,10 +472,52 @@ impl Resolver {
             job.rested += 1;
             return;
         }
-        // Without a fetch the lookup is still on: a job whose lookup ends without a peer ends with it.
-        let fetch = job.fetch.get_or_insert_with(|| Fetch::new(job.hash, Arc::clone(&self.config), now));
-        fetch.add_candidate(now, candidate, &mut self.out);
+        if let Some(fetch) = &mut job.fetch {
+            fetch.add_candidate(now, candidate, &mut self.out);
+            return self.carry_out(id, now, wire);
+        }
+        if job.named.len() >= NAMED_MAX || job.named.iter().any(|named| named.addr == candidate.addr) {
+            return;
+        }
+        job.named.push(candidate);
+        if job.named.len() > 1 {
+            return;
+        }
+        if self.fetching < self.bounds.fetches_max && self.ready.is_empty() {
+            self.begin(id, now, wire);
+        } else {
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Begins the fetch of a job with the peers named so far.
+    fn begin(&mut self, id: u32, now: Duration, wire: &mut impl FnMut(u32, Slot, Wire<'_>)) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let named = std::mem::take(&mut job.named);
+        let lookup_is_over = job.lookup.is_none();
+        let fetch = job.fetch.insert(Fetch::new(job.hash, Arc::clone(&self.config), now));
+        self.fetching += 1;
+        for candidate in named {
+            fetch.add_candidate(now, candidate, &mut self.out);
+        }
+        if lookup_is_over {
+            fetch.no_more_candidates(now, &mut self.out);
+        }
         self.carry_out(id, now, wire);
+    }
+
+    /// Gives up the fetches that hold most while all together hold more than they may: it takes many peers that
+    /// send much and finish nothing.
+    fn keep_memory_bounded(&mut self, now: Duration, wire: &mut impl FnMut(u32, Slot, Wire<'_>)) {
+        while self.bytes_held() > self.bounds.bytes_max {
+            let held = |job: &Job| job.fetch.as_ref().map_or(0, Fetch::bytes_held);
+            let Some(id) = self.jobs.iter().max_by_key(|(_, job)| held(job)).map(|(id, _)| *id) else {
+                return;
+            };
+            let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) else { return };
+            fetch.abort(now, &mut self.out);
+            self.carry_out(id, now, wire);
+        }
     }
 
     /// Takes out what a fetch wants done, and does it.
@@ -475,6 +576,9 @@ impl Resolver {
     /// Forgets a job, and its lookup if that is still on.
     fn remove(&mut self, id: u32) -> Option<Job> {
         let job = self.jobs.remove(&id)?;
+        if job.fetch.is_some() {
+            self.fetching -= 1;
+        }
         self.by_hash.remove(&job.hash);
         if let Some(lookup) = job.lookup {
             self.by_lookup.remove(&lookup);
