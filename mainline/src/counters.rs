@@ -269,9 +269,9 @@ pub struct Gauges {
     pub table_entries: usize,
     /// Queries without an answer yet.
     pub queries: usize,
-    /// Lookups in flight.
+    /// Lookups that go through the network.
     pub lookups: usize,
-    /// Lookups that wait.
+    /// Lookups that wait: for a place, or for a node that sampled the hash.
     pub lookups_waiting: usize,
     /// Visits in flight.
     pub visits: usize,

@@ -60,6 +60,7 @@ pub struct Dht {
     pub(crate) min_sample_interval: Duration,
     pub(crate) epoch: Duration,
     pub(crate) decay: Decay,
+    pub(crate) retry_worth: f64,
     pub(crate) nodes_max: usize,
 
     // Whom it knows.
@@ -97,6 +98,7 @@ pub struct Dht {
 
     pub(crate) rng: StdRng,
     turn: u32,
+    sweep_due: Duration,
     // Lists that are used again and again.
     pub(crate) closest: Vec<(Distance, NodeRef)>,
     pub(crate) named: Vec<CompactNode>,
@@ -131,6 +133,7 @@ impl Dht {
             min_sample_interval: config.min_sample_interval,
             epoch: config.epoch,
             decay: config.decay,
+            retry_worth: config.retry_worth,
             nodes_max: limits.nodes_max,
             contacts: Contacts::new(
                 if families[0] { limits.contacts_max } else { 0 },
@@ -165,6 +168,7 @@ impl Dht {
             visited: 0,
             rng: StdRng::from_seed(*seed),
             turn: 0,
+            sweep_due: now,
             closest: Vec::new(),
             named: Vec::new(),
             scratch: Vec::new(),
@@ -178,6 +182,10 @@ impl Dht {
         self.expire_queries(now, out);
         self.send_waiting_answers(now, out);
         self.keep_up(now, out);
+        if now >= self.sweep_due {
+            self.sweep_due = now + SWEEP_PAUSE;
+            self.server.sweep(now);
+        }
         self.lookups.wake(now);
         self.visits.wake(now);
         self.collect_due(now);
@@ -299,6 +307,9 @@ impl Dht {
 
 /// Nodes behind one IP: some clients behind one NAT, but no network of fake nodes.
 const NODES_PER_IP_MAX: u16 = 16;
+
+/// Announced peers that have expired are dropped a few at a time.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
 /// Choices of who speaks to whom that are kept, two for a remote, 16 bytes each.
 const CHOICES_MAX: usize = 1 << 20;

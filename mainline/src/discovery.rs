@@ -24,11 +24,16 @@ impl Dht {
         nodes: impl Iterator<Item = CompactNode>,
     ) -> u32 {
         let mut new = 0;
+        // What nobody has verified must not fill the table: the rest is for nodes that have answered. And whoever
+        // just sends us packets may have forged their source, so their share is smaller still.
+        let unverified_max = self.nodes_max / if teller.is_some() { 2 } else { 8 };
         for node in nodes.take(NODES_PER_ANSWER_MAX) {
             if !self.is_plausible(node.addr) || self.nodes.is_own(&node.id) {
                 self.counters.contacts_bogus += 1;
             } else if !self.may_contact(now, node.addr) {
                 self.counters.contacts_unreachable += 1;
+            } else if self.table.tally().unvisited > unverified_max {
+                self.counters.contacts_refused += 1;
             } else if self.can_speak_to(node.addr) {
                 match self.table.add(node.id, node.addr, teller) {
                     Added::New(at) => {
@@ -104,7 +109,7 @@ impl Dht {
             };
             let Some(visit) = self.visits.get(place) else { return true };
             let (id, addr) = (node.id, node.addr());
-            let step = visit.step(node, &self.odds);
+            let step = visit.step(node, &self.odds, self.retry_worth);
             let asked = match step {
                 VisitStep::Wait => return true,
                 VisitStep::End(outcome) => {
@@ -210,14 +215,20 @@ impl Dht {
         }
         let interval = reply.interval.map(|interval| interval.min(INTERVAL_MAX));
         let pause = interval.map_or(Duration::ZERO, |secs| Duration::from_secs(secs.into()));
-        let due = now + pause.max(self.min_sample_interval);
+        let pause = pause.max(self.min_sample_interval);
+        let num = reply.num.map(|num| num.min(u32::MAX.into()) as u32);
         self.table.update(at, |node| {
+            let unchanged = node.support == Support::Yes && node.num == num;
             node.support = Support::Yes;
             node.sample_misses = 0;
-            node.num = reply.num.map(|num| num.min(u32::MAX.into()) as u32);
+            node.num = num;
             node.interval = interval;
-            node.sampled = node.sampled.saturating_add(count);
-            node.sample_due = due;
+            node.sampled = if unchanged { node.sampled.saturating_add(count) } else { count };
+            let quiet = unchanged && node.expected_news() < NEWS_WORTH;
+            node.quiet = if quiet { node.quiet.saturating_add(1) } else { 0 };
+            // A node that has had nothing new for us is left alone for longer and longer.
+            let patient = (pause * 2_u32.pow(node.quiet.min(12).into())).min(QUIET_PAUSE_MAX);
+            node.sample_due = now + pause.max(patient);
         });
         count
     }
@@ -286,7 +297,9 @@ impl Dht {
         let due = self.table.update(at, |node| {
             match outcome {
                 VisitOutcome::Replied => {
-                    node.freshness = Decay::seen(node.freshness);
+                    // The first answer has given the first point.
+                    let points = if visit.first { node.freshness } else { Decay::seen(node.freshness) };
+                    node.freshness = points.max(1);
                     node.missed = 0;
                     node.live = true;
                 }
@@ -396,14 +409,20 @@ impl Dht {
     }
 }
 
-/// libtorrent names 8 nodes in an answer, others up to 20; more than this is flooding.
-pub(crate) const NODES_PER_ANSWER_MAX: usize = 64;
+/// libtorrent names 8 nodes of a family in an answer, others up to 20; more is flooding.
+pub(crate) const NODES_PER_ANSWER_MAX: usize = 40;
 
 /// More than fit into a datagram of 4 KiB.
 const SAMPLES_MAX: usize = 200;
 
 /// BEP 51: an interval is at most six hours.
 const INTERVAL_MAX: u32 = 21_600;
+
+/// With fewer new info-hashes to be expected a sampling is not worth its packet yet.
+const NEWS_WORTH: f64 = 0.5;
+
+/// A node that has had nothing new is sampled again after this at the latest, or after its interval.
+const QUIET_PAUSE_MAX: Duration = Duration::from_secs(3_600);
 
 /// A node that does not support BEP 51 is asked again after this, or when its client changes.
 const REPROBE_AFTER: Duration = Duration::from_secs(24 * 3600);

@@ -357,3 +357,166 @@ const PEERS_ENOUGH: usize = 100;
 
 /// Peers remembered, so that none is named twice.
 const PEERS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn id(first: u8) -> NodeId {
+        let mut bytes = [0; 20];
+        bytes[0] = first;
+        NodeId::from_bytes(bytes)
+    }
+
+    fn addr(n: u8) -> SocketAddr {
+        ([64, n, 1, 1], 6_881).into()
+    }
+
+    /// A search for the point 0 among nodes with these first bytes.
+    fn search(firsts: impl IntoIterator<Item = u8>) -> Lookup {
+        let mut lookup = Lookup::new(NOW, Goal::Nodes(NodeId::ZERO), &[], true);
+        assert_eq!(lookup.step(NOW, |_| NOW), Step::Seed);
+        lookup.seed(NOW, firsts.into_iter().map(|first| (id(first), addr(first))));
+        lookup
+    }
+
+    fn asks(lookup: &mut Lookup, now: Duration) -> Vec<u8> {
+        let mut asked = Vec::new();
+        while let Step::Ask { addr, .. } = lookup.step(now, |_| now) {
+            lookup.sent(now, addr);
+            let SocketAddr::V4(addr) = addr else { panic!("all are IPv4") };
+            asked.push(addr.ip().octets()[1]);
+        }
+        asked
+    }
+
+    #[test]
+    fn the_closest_are_asked_first_and_few_at_a_time() {
+        let mut lookup = search([9, 3, 7, 1, 5, 2]);
+        assert_eq!(asks(&mut lookup, NOW), [1, 2, 3, 5]);
+        lookup.answered(addr(1));
+        lookup.add(id(4), addr(4));
+        assert_eq!(asks(&mut lookup, NOW), [4]);
+        assert_eq!(asks(&mut lookup, NOW + SLOW), [7, 9]);
+    }
+
+    #[test]
+    fn it_converges_when_the_eight_closest_have_answered() {
+        let mut lookup = search(1..=20);
+        let mut asked = Vec::new();
+        while asked.len() < 9 {
+            for n in asks(&mut lookup, NOW) {
+                asked.push(n);
+                if n == 3 { lookup.failed(addr(n)) } else { lookup.answered(addr(n)) }
+            }
+        }
+        assert_eq!(asked, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(lookup.step(NOW, |_| NOW), Step::Done(LookupOutcome::Converged));
+        assert_eq!(lookup.radius(), Some(id(9).distance(&NodeId::ZERO)));
+    }
+
+    #[test]
+    fn one_whose_budget_is_used_up_does_not_hold_up_the_others() {
+        let mut lookup = search([1, 2]);
+        let later = NOW + Duration::from_secs(2);
+        let ready = |to: SocketAddr| if to == addr(1) { later } else { NOW };
+        assert_eq!(lookup.step(NOW, ready), Step::Ask { id: Some(id(2)), addr: addr(2) });
+        lookup.sent(NOW, addr(2));
+        lookup.answered(addr(2));
+        assert_eq!(lookup.step(NOW, ready), Step::Wait(Some(later)));
+        assert_eq!(lookup.step(later, ready), Step::Ask { id: Some(id(1)), addr: addr(1) });
+    }
+
+    #[test]
+    fn one_of_a_subnet_is_enough_unless_it_fails() {
+        let mut lookup = search([1]);
+        let neighbour: SocketAddr = ([64, 1, 1, 2], 6_881).into();
+        assert!(!lookup.add(id(2), neighbour));
+        assert!(!lookup.add(id(1), addr(9)) && !lookup.add(id(9), addr(1)));
+        assert_eq!(asks(&mut lookup, NOW), [1]);
+        lookup.failed(addr(1));
+        assert!(lookup.add(id(2), neighbour));
+    }
+
+    #[test]
+    fn it_ends_in_time_whatever_it_is_told() {
+        let mut lookup = search(1..=50);
+        assert_eq!(lookup.step(NOW + TIME_MAX, |_| NOW), Step::Done(LookupOutcome::Bounded));
+        assert_eq!(search([]).step(NOW, |_| NOW), Step::Done(LookupOutcome::Exhausted));
+        asks(&mut lookup, NOW);
+        assert_eq!(lookup.step(NOW, |_| NOW), Step::Wait(Some(NOW + SLOW)));
+    }
+
+    #[test]
+    fn hints_come_one_after_the_other_and_before_the_search() {
+        let goal = Goal::Peers(InfoHash::ZERO);
+        let mut lookup = Lookup::new(NOW, goal, &[addr(1), addr(2), addr(1)], true);
+        let busy = |to: SocketAddr| if to == addr(1) { NOW + SLOW } else { NOW };
+        assert_eq!(lookup.step(NOW, busy), Step::Ask { id: None, addr: addr(2) });
+        lookup.sent(NOW, addr(2));
+        assert_eq!(lookup.step(NOW, |_| NOW), Step::Wait(None));
+        lookup.answered(addr(2));
+        assert_eq!(lookup.step(NOW, |_| NOW), Step::Ask { id: None, addr: addr(1) });
+        lookup.sent(NOW, addr(1));
+        lookup.failed(addr(1));
+        assert_eq!(lookup.step(NOW, |_| NOW), Step::Seed);
+        // Who was asked as a hint is not asked again.
+        lookup.seed(NOW, [(id(2), addr(2)), (id(3), addr(3))].into_iter());
+        assert_eq!(asks(&mut lookup, NOW), [3]);
+    }
+
+    #[test]
+    fn peers_of_a_hint_end_the_lookup() {
+        let goal = Goal::Peers(InfoHash::ZERO);
+        let mut lookup = Lookup::new(NOW, goal, &[addr(1)], true);
+        lookup.sent(NOW, addr(1));
+        lookup.answered(addr(1));
+        let peer = Peer::new(addr(7), false);
+        assert!(lookup.is_new_peer(&peer) && !lookup.is_new_peer(&peer));
+        assert_eq!(lookup.step(NOW, |_| NOW), Step::Done(LookupOutcome::Hinted));
+    }
+
+    proptest! {
+        /// Whatever nodes answer, name or leave unanswered: the lookup ends, and asks nobody twice.
+        #[test]
+        fn it_always_ends(fates in prop::collection::vec((any::<u8>(), any::<u8>(), 0_u8..4), 1..400)) {
+            let mut lookup = search(fates.iter().take(16).map(|(first, ..)| *first));
+            let mut fates = fates.into_iter().cycle();
+            let mut now = NOW;
+            let mut asked: Vec<SocketAddr> = Vec::new();
+            let mut waiting: Vec<SocketAddr> = Vec::new();
+            for _ in 0..2_000 {
+                match lookup.step(now, |_| now) {
+                    Step::Ask { addr, .. } => {
+                        prop_assert!(!asked.contains(&addr));
+                        lookup.sent(now, addr);
+                        asked.push(addr);
+                        waiting.push(addr);
+                    }
+                    Step::Done(_) => break,
+                    Step::Seed => prop_assert!(false, "it was seeded"),
+                    Step::Wait(until) => {
+                        let Some((a, b, fate)) = fates.next() else { break };
+                        match waiting.pop() {
+                            Some(addr) if fate == 0 => lookup.failed(addr),
+                            Some(addr) => {
+                                lookup.answered(addr);
+                                for n in 0..fate {
+                                    let n = a.wrapping_add(n);
+                                    lookup.add(id(n ^ b), ([64, n, b, 1], 1).into());
+                                }
+                            }
+                            None => now = until.unwrap_or(now + TIME_MAX),
+                        }
+                    }
+                }
+                prop_assert!(lookup.candidates.len() <= CANDIDATES_MAX);
+            }
+            prop_assert!(matches!(lookup.step(now, |_| now), Step::Done(_)));
+            prop_assert!(asked.len() <= QUERIES_MAX as usize);
+        }
+    }
+}

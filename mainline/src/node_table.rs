@@ -43,8 +43,10 @@ pub(crate) struct Node {
     pub(crate) version: Option<ClientVersion>,
     pub(crate) num: Option<u32>,
     pub(crate) interval: Option<u32>,
-    /// Samples received from it since `num` was first told: how much of it is known.
+    /// Samples received from it since `num` became what it is: how much of it is known.
     pub(crate) sampled: u32,
+    /// Samplings in a row of which nothing new could be expected.
+    pub(crate) quiet: u8,
     /// When it last answered a find_node of a visit.
     pub(crate) checked: Option<Duration>,
     /// Not to be sampled before.
@@ -54,6 +56,13 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn addr(&self) -> SocketAddr {
         self.endpoint.addr()
+    }
+
+    /// How many info-hashes that we have not got from it a sampling might bring: of `num`, those not met yet in
+    /// `sampled` random draws.
+    pub(crate) fn expected_news(&self) -> f64 {
+        let num = f64::from(self.num.unwrap_or(0));
+        if num == 0.0 { 0.0 } else { num * (-f64::from(self.sampled) / num).exp() }
     }
 }
 
@@ -147,6 +156,7 @@ impl NodeTable {
             num: None,
             interval: None,
             sampled: 0,
+            quiet: 0,
             checked: None,
             sample_due: Duration::ZERO,
         });
@@ -323,4 +333,119 @@ const CLIENTS_MAX: usize = 256;
 fn slice_of(id: &NodeId) -> usize {
     let bytes = id.as_bytes();
     usize::from(u16::from_be_bytes([bytes[0], bytes[1]]) >> (16 - SLICE_BITS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn id(n: u16) -> NodeId {
+        // Spread over the keyspace, with neighbours.
+        let mut bytes = [0; 20];
+        bytes[..2].copy_from_slice(&n.wrapping_mul(40_503).to_be_bytes());
+        bytes[19] = n as u8;
+        NodeId::from_bytes(bytes)
+    }
+
+    fn addr(n: u16) -> SocketAddr {
+        let [a, b] = n.to_be_bytes();
+        ([192, 0, a, b / 2], 1_000 + u16::from(b % 2)).into()
+    }
+
+    #[test]
+    fn a_reference_to_a_removed_node_leads_nowhere() {
+        let mut table = NodeTable::new(10, 10);
+        let Added::New(first) = table.add(id(1), addr(1), None) else { panic!("there is room") };
+        assert!(table.remove(first).is_some());
+        let Added::New(second) = table.add(id(2), addr(2), Some(first)) else { panic!("there is room") };
+        assert_eq!(first.index, second.index);
+        assert!(table.get(first).is_none() && table.remove(first).is_none());
+        assert!(table.get(second).is_some());
+    }
+
+    #[test]
+    fn the_table_and_the_share_of_an_ip_are_bounded() {
+        let mut table = NodeTable::new(3, 2);
+        let same_ip = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        let Added::New(first) = table.add(id(1), same_ip(1), None) else { panic!("there is room") };
+        assert!(matches!(table.add(id(2), same_ip(2), None), Added::New(_)));
+        assert_eq!(table.add(id(3), same_ip(3), None), Added::Refused);
+        assert_eq!(table.add(id(9), same_ip(1), None), Added::Known(first));
+        assert!(matches!(table.add(id(4), addr(4), None), Added::New(_)));
+        assert_eq!(table.add(id(5), addr(5), None), Added::Refused);
+        table.remove(first);
+        assert!(matches!(table.add(id(3), same_ip(3), None), Added::New(_)));
+    }
+
+    #[test]
+    fn expected_news_are_what_random_draws_have_not_met() {
+        let mut table = NodeTable::new(1, 1);
+        let Added::New(at) = table.add(id(1), addr(1), None) else { panic!("there is room") };
+        let news = |table: &mut NodeTable, num, sampled| {
+            table.update(at, |node| (node.num, node.sampled) = (num, sampled));
+            table.get(at).unwrap().expected_news()
+        };
+        assert_eq!(news(&mut table, None, 0), 0.0);
+        assert_eq!(news(&mut table, Some(100), 0), 100.0);
+        assert!((news(&mut table, Some(100), 100) - 36.8).abs() < 0.1);
+        assert!(news(&mut table, Some(100), 600) < 0.3);
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_list(
+            steps in prop::collection::vec((0_u8..5, 0_u16..120, any::<bool>(), 0_u8..3), 0..300),
+            target in any::<u16>(),
+        ) {
+            let mut table = NodeTable::new(80, 2);
+            let mut list: BTreeMap<SocketAddr, NodeId> = BTreeMap::new();
+            for (step, n, live, support) in steps {
+                let at = table.find(addr(n));
+                prop_assert_eq!(at.is_some(), list.contains_key(&addr(n)));
+                match (step, at) {
+                    (0..3, _) => {
+                        if let Added::New(_) = table.add(id(n), addr(n), None) {
+                            list.insert(addr(n), id(n));
+                        }
+                    }
+                    (3, Some(at)) => {
+                        table.remove(at);
+                        list.remove(&addr(n));
+                    }
+                    (_, Some(at)) => {
+                        let moved = id(n.wrapping_add(500));
+                        table.update(at, |node| {
+                            node.live = live;
+                            node.visited |= live;
+                            node.id = moved;
+                            node.support = [Support::Unknown, Support::Yes, Support::No][usize::from(support)];
+                        });
+                        list.insert(addr(n), moved);
+                    }
+                    (_, None) => {}
+                }
+            }
+            prop_assert_eq!(table.len(), list.len());
+            let nodes = || table.slots.iter().filter_map(|slot| slot.node.as_ref());
+            let count = |is: fn(&Node) -> bool| nodes().filter(|node| is(node)).count();
+            prop_assert_eq!(table.tally(), Tally {
+                live: count(|node| node.live),
+                live_v4: count(|node| node.live),
+                live_v6: 0,
+                sampling: count(|node| node.live && node.support == Support::Yes),
+                not_sampling: count(|node| node.live && node.support == Support::No),
+                unvisited: count(|node| !node.visited),
+            });
+            prop_assert_eq!((0..16).map(|slice| table.live_in(slice, 4)).sum::<usize>(), table.tally().live);
+            let target = id(target);
+            let mut closest = Vec::new();
+            table.closest(&target, 8, |_| true, &mut closest);
+            let mut expected: Vec<_> = list.values().map(|id| id.distance(&target)).collect();
+            expected.sort_unstable();
+            expected.truncate(8);
+            prop_assert_eq!(closest.iter().map(|(distance, _)| *distance).collect::<Vec<_>>(), expected);
+        }
+    }
 }

@@ -245,3 +245,42 @@ enum Stored {
 fn range(range: &Range<u32>) -> Range<usize> {
     range.start as usize..range.end as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use krpc::NodeId;
+
+    #[test]
+    fn actions_and_events_come_out_as_they_went_in() {
+        let mut out = Output::new();
+        let addr: SocketAddr = "192.0.2.1:6881".parse().unwrap();
+        let by = CompactNode { id: NodeId::ZERO, addr };
+        let hash = |n| InfoHash::from_bytes([n; 20]);
+        for _ in 0..2 {
+            assert!(out.is_empty());
+            out.send(PortIndex(1), addr, |buffer| buffer.extend_from_slice(b"one"));
+            out.announced(hash(1), addr, addr, true, Some(b"name"));
+            assert_eq!(out.try_send(PortIndex(1), addr, |_| 7), (7, 0));
+            out.send(PortIndex(2), addr, |buffer| buffer.extend_from_slice(b"three"));
+            assert_eq!(out.samples(by, [hash(2), hash(3)].into_iter()), 2);
+            assert_eq!(out.samples(by, std::iter::empty()), 0);
+            out.asked_for(hash(4), addr);
+            let payloads: Vec<&[u8]> = out.actions().map(|Action::Send { payload, .. }| payload).collect();
+            assert_eq!(payloads, [&b"one"[..], b"three"]);
+            let sampled = HashSource::Sampled { by };
+            let announced = HashSource::Announced { from: addr, peer: addr, seed: true, name: Some(b"name") };
+            let events: Vec<Event<'_>> = out.events().collect();
+            assert_eq!(
+                events,
+                [
+                    Event::Hash { info_hash: hash(1), source: announced },
+                    Event::Hash { info_hash: hash(2), source: sampled },
+                    Event::Hash { info_hash: hash(3), source: sampled },
+                    Event::Hash { info_hash: hash(4), source: HashSource::GetPeers { from: addr } },
+                ]
+            );
+            out.clear();
+        }
+    }
+}

@@ -29,24 +29,27 @@ impl Dht {
         out: &mut Output,
     ) {
         let from = canonical(from);
-        let dropped = match self.readable(now, port, from, datagram) {
+        let read = self.admit(now, port, from, datagram).and_then(|()| match Message::parse(datagram) {
             Ok(message) => self.read(now, port, from, &message, datagram.len(), out),
-            Err(reason) => Err(reason),
-        };
-        match dropped {
+            Err(error) => {
+                self.refuse_malformed(now, port, from, error, datagram, out);
+                Err(DropReason::Malformed)
+            }
+        });
+        match read {
             Ok(()) => self.run(now, out),
             Err(reason) => self.counters.drop(reason),
         }
     }
 
-    /// The message in a datagram, if it is one and comes from where messages can come from.
-    fn readable<'a>(
+    /// Whether a datagram can be a message and comes from where messages can come from.
+    fn admit(
         &self,
         now: Duration,
         port: PortIndex,
         from: SocketAddr,
-        datagram: &'a [u8],
-    ) -> Result<Message<'a>, DropReason> {
+        datagram: &[u8],
+    ) -> Result<(), DropReason> {
         if datagram.first() != Some(&b'd') {
             return Err(DropReason::NotKrpc);
         }
@@ -67,7 +70,7 @@ impl Dht {
         if self.id_mismatch.is_banned(now, from.ip()) {
             return Err(DropReason::Banned);
         }
-        Message::parse(datagram).map_err(|_| DropReason::Malformed)
+        Ok(())
     }
 
     fn read(

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use krpc::{CompactNode, Message, Method, Query};
+use krpc::{CompactNode, Message, Method, ParseError, Query};
 
 use crate::config::PortIndex;
 use crate::counters::{DropReason, MessageType};
@@ -92,6 +92,30 @@ impl Dht {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A query that cannot be read is answered with an error, if that costs nobody's turn.
+    pub(crate) fn refuse_malformed(
+        &mut self,
+        now: Duration,
+        port: PortIndex,
+        from: SocketAddr,
+        error: ParseError,
+        datagram: &[u8],
+        out: &mut Output,
+    ) {
+        if self.read_only || !error.is_answerable() || self.answers.waiting_for(from.ip()) > 0 {
+            return;
+        }
+        if self.limiter.reply(now, from.ip()).is_err() || !self.packets.answer(now) {
+            return;
+        }
+        let server = &self.server;
+        let refuse = |buffer: &mut Vec<u8>| server.refuse_malformed(error, datagram, from, buffer);
+        let (refused, bytes) = out.try_send(port, from, refuse);
+        if refused {
+            self.counters.sent.count(MessageType::Error, bytes);
+        }
     }
 
     /// Sends the answers whose remotes' budgets allow it now.

@@ -78,7 +78,7 @@ impl Visit {
         }
     }
 
-    pub(crate) fn step(&self, node: &Node, odds: &Odds) -> VisitStep {
+    pub(crate) fn step(&self, node: &Node, odds: &Odds, retry_worth: f64) -> VisitStep {
         if self.find == Query::Asked || self.sample == Query::Asked {
             return VisitStep::Wait;
         }
@@ -88,7 +88,7 @@ impl Visit {
         }
         if self.find == Query::Wanted {
             let worth =
-                if alive { self.misses == 0 } else { odds.alive(!self.first, self.misses) >= RETRY_WORTH };
+                if alive { self.misses == 0 } else { odds.alive(!self.first, self.misses) >= retry_worth };
             if worth && self.queries < QUERIES_MAX {
                 return VisitStep::Find;
             }
@@ -188,9 +188,109 @@ pub(crate) fn level_target(id: &NodeId, nodes: usize, rng: &mut impl Rng) -> Nod
 /// No network has so many nodes that two share this many bits by chance.
 const OWN_BITS: u32 = 120;
 
-/// A silent node is asked again while it is at least this likely that it lives. At 3 % a line without loss spends one
-/// packet on a dead contact, one with 20 % loss up to five.
-const RETRY_WORTH: f64 = 0.03;
-
 /// Queries of one visit, whatever the odds say.
 const QUERIES_MAX: u8 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node_table::{Added, NodeTable};
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    const RTT: Duration = Duration::from_millis(50);
+
+    fn node(support: Support) -> Node {
+        let mut table = NodeTable::new(1, 1);
+        let Added::New(at) = table.add(NodeId::from_bytes([1; 20]), ([192, 0, 2, 1], 1).into(), None) else {
+            panic!("the table is empty")
+        };
+        table.update(at, |node| node.support = support);
+        table.get(at).unwrap().clone()
+    }
+
+    fn step(visit: &Visit, node: &Node) -> VisitStep {
+        visit.step(node, &Odds::new(), 0.1)
+    }
+
+    #[test]
+    fn an_unknown_node_is_asked_for_contacts_first_and_then_for_samples() {
+        let node = node(Support::Unknown);
+        let mut visit = Visit::new(RTT, &node, true, true);
+        assert_eq!(step(&visit, &node), VisitStep::Find);
+        visit.asked_find();
+        assert_eq!(step(&visit, &node), VisitStep::Wait);
+        visit.found(RTT, 3);
+        assert_eq!(step(&visit, &node), VisitStep::Sample);
+        visit.asked_sample();
+        visit.sampled(RTT, 20, 4);
+        assert_eq!(step(&visit, &node), VisitStep::End(VisitOutcome::Replied));
+        assert_eq!((visit.queries, visit.samples, visit.told_us), (2, 20, 7));
+    }
+
+    #[test]
+    fn a_node_known_to_support_samples_is_sampled_first() {
+        let node = node(Support::Yes);
+        let mut visit = Visit::new(RTT, &node, true, true);
+        assert_eq!(step(&visit, &node), VisitStep::Sample);
+        visit.asked_sample();
+        visit.sampled(RTT, 0, 0);
+        assert_eq!(step(&visit, &node), VisitStep::Find);
+        visit.asked_find();
+        visit.missed_find();
+        // It has shown that it lives: the find_node is not worth another packet.
+        assert_eq!(step(&visit, &node), VisitStep::End(VisitOutcome::Replied));
+    }
+
+    #[test]
+    fn silence_on_a_sampling_does_not_make_a_node_dead() {
+        let node = node(Support::Yes);
+        let mut visit = Visit::new(RTT, &node, true, false);
+        visit.asked_sample();
+        visit.missed_sample();
+        assert_eq!(step(&visit, &node), VisitStep::Find);
+        visit.asked_find();
+        visit.found(RTT, 0);
+        assert_eq!(step(&visit, &node), VisitStep::End(VisitOutcome::Replied));
+        assert!(visit.sampling_missed());
+    }
+
+    #[test]
+    fn a_silent_node_is_given_up_after_a_few_queries() {
+        let node = node(Support::Unknown);
+        let mut visit = Visit::new(RTT, &node, true, true);
+        while step(&visit, &node) == VisitStep::Find {
+            visit.asked_find();
+            visit.missed_find();
+        }
+        assert_eq!(step(&visit, &node), VisitStep::End(VisitOutcome::TimedOut));
+        assert!((2..=3).contains(&visit.queries), "{}", visit.queries);
+        let mut stubborn = Visit::new(RTT, &node, true, true);
+        while stubborn.step(&node, &Odds::new(), 0.0) == VisitStep::Find {
+            stubborn.asked_find();
+            stubborn.missed_find();
+        }
+        assert_eq!(stubborn.queries, QUERIES_MAX);
+    }
+
+    #[test]
+    fn an_error_shows_life_but_is_no_answer() {
+        let node = node(Support::Unknown);
+        let mut visit = Visit::new(RTT, &node, false, true);
+        visit.asked_find();
+        visit.refused_find();
+        assert_eq!(step(&visit, &node), VisitStep::End(VisitOutcome::Error));
+    }
+
+    #[test]
+    fn targets_are_at_all_levels_of_the_nodes_routing_table() {
+        let mut rng = StdRng::from_seed([4; 32]);
+        let id = NodeId::random(&mut rng);
+        assert!(own_target(&id, &mut rng).common_prefix_len(&id) >= OWN_BITS);
+        let mut levels = [0; 12];
+        for _ in 0..2_400 {
+            levels[level_target(&id, 2_050, &mut rng).common_prefix_len(&id) as usize] += 1;
+        }
+        assert!(levels.iter().all(|count| (130..290).contains(count)), "{levels:?}");
+    }
+}

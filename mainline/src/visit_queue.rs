@@ -24,7 +24,7 @@ impl Worth {
     pub(crate) fn of(node: &Node, now: Duration) -> Worth {
         match node.support {
             Support::Yes if now < node.sample_due => Worth::Check,
-            Support::Yes if node.num.unwrap_or(0) > node.sampled => Worth::Rich,
+            Support::Yes if node.expected_news() >= 1.0 => Worth::Rich,
             Support::Yes => Worth::Steady,
             _ if !node.visited => Worth::Fresh,
             _ => Worth::Check,

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use krpc::{InfoHash, NodeId};
 use mainline::{
-    Action, Config, Dht, Event, HashSource, Limits, LookupReport, Output, Peer, Port, PortIndex,
+    Action, Config, Dht, Event, HashSource, Limits, LookupReport, Output, Peer, Port, PortIndex, Priority,
     VirtualNodeConfig, VisitOutcome, spread_ids,
 };
 use rand::rngs::StdRng;
@@ -68,6 +68,9 @@ pub struct Engine {
     pub addrs: Vec<SocketAddr>,
     pub found: Findings,
     pub watch: Watch,
+    /// Datagrams received, and allocations made while they were.
+    pub received: u64,
+    pub allocations: u64,
     out: Output,
 }
 
@@ -80,6 +83,8 @@ pub struct World {
     pub truth: BTreeMap<InfoHash, Vec<SocketAddr>>,
     /// Packets delivered in all.
     pub delivered: u64,
+    /// Every hash that is sampled is looked up, as the program does.
+    pub resolve: bool,
     whose: HashMap<SocketAddr, Whose>,
     flying: BinaryHeap<Reverse<(Duration, u64, Packet)>>,
     sequence: u64,
@@ -109,6 +114,7 @@ impl World {
             nodes: Vec::new(),
             truth: BTreeMap::new(),
             delivered: 0,
+            resolve: false,
             whose: HashMap::new(),
             flying: BinaryHeap::new(),
             sequence: 0,
@@ -204,6 +210,8 @@ impl World {
             addrs,
             found: Findings::default(),
             watch: Watch::default(),
+            received: 0,
+            allocations: 0,
             out: Output::new(),
         });
         index
@@ -267,7 +275,7 @@ impl World {
     pub fn find_peers(&mut self, engine: usize, info_hash: InfoHash, hints: &[SocketAddr]) {
         let now = self.now;
         let Engine { dht, out, .. } = &mut self.engines[engine];
-        dht.find_peers(now, info_hash, hints, mainline::Priority::Normal, out).unwrap();
+        dht.find_peers(now, info_hash, hints, Priority::Normal, out).unwrap();
         self.settle(engine);
     }
 
@@ -288,8 +296,10 @@ impl World {
         let now = self.now;
         match self.whose.get(&packet.to) {
             Some(Whose::Engine(index, port)) => {
-                let Engine { dht, out, .. } = &mut self.engines[*index];
-                dht.receive(now, *port, packet.from, &packet.bytes, out);
+                let Engine { dht, out, received, allocations, .. } = &mut self.engines[*index];
+                let receive = || dht.receive(now, *port, packet.from, &packet.bytes, out);
+                *received += 1;
+                *allocations += allocation_counter::measure(receive).count_total;
                 self.settle(*index);
             }
             Some(Whose::Node(index)) => {
@@ -314,13 +324,27 @@ impl World {
             let from = engine.addrs[usize::from(port.0)];
             packets.push(Packet { from, to, bytes: payload.to_vec() });
         }
+        let mut wanted = Vec::new();
         for event in engine.out.events() {
+            if let Event::Hash { info_hash, source: HashSource::Sampled { by } } = event
+                && self.resolve
+                && !engine.found.sampled.contains(&info_hash)
+            {
+                wanted.push((info_hash, by.addr));
+            }
             engine.found.note(&event);
         }
         engine.out.clear();
+        for (info_hash, by) in wanted {
+            // Refused when too many wait: then the next sampling brings it again.
+            if engine.dht.find_peers(self.now, info_hash, &[by], Priority::Normal, &mut engine.out).is_err() {
+                engine.found.sampled.remove(&info_hash);
+            }
+        }
         for packet in packets {
             self.send(packet.from, packet.to, packet.bytes);
         }
+        self.settle(index);
     }
 }
 

@@ -90,6 +90,11 @@ impl Watch {
         }
     }
 
+    /// From which port, as whom, a remote was asked.
+    pub fn asked_by(&self, remote: SocketAddr) -> Option<(PortIndex, NodeId)> {
+        self.askers.get(&remote).copied()
+    }
+
     pub fn assert_polite(&self) {
         assert!(self.wrongs.is_empty(), "{} wrongs, the first: {:?}", self.wrongs.len(), &self.wrongs[..1]);
     }
