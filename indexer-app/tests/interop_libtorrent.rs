@@ -3,7 +3,8 @@
 //!
 //! The first run installs libtorrent below `target/`, which needs the network.
 
-#[allow(unreachable_pub, reason = "modules of a test program")]
+#![expect(clippy::disallowed_methods, reason = "programs on a real network take real time")]
+
 mod libtorrent;
 
 use std::time::{Duration, Instant};

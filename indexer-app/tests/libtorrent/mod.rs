@@ -1,7 +1,6 @@
 //! Real libtorrent sessions on loopback for the tests of the indexer: see `swarm.py` beside this file.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-#![expect(clippy::disallowed_methods, reason = "programs on a real network take real time")]
 #![allow(unreachable_pub, reason = "modules of a test program")]
 
 pub mod environment;

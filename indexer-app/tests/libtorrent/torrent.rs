@@ -92,3 +92,60 @@ pub fn differences(seeded: &[Torrent], exported: &[Torrent]) -> String {
 fn shortened(name: &str) -> String {
     name.chars().take(60).collect()
 }
+
+mod tests {
+    use super::*;
+
+    fn torrent(hash: &str, name: &str) -> Torrent {
+        Torrent {
+            kind: "some kind".into(),
+            v1: Some(hash.into()),
+            v2: None,
+            name: name.into(),
+            files: vec![FileEntry { path: vec!["a".into()], length: 5 }],
+            piece_length: 16_384,
+            private: false,
+            total_size: 5,
+            file_count: 1,
+        }
+    }
+
+    #[test]
+    fn equal_exports_differ_in_nothing() {
+        let private = Torrent { private: true, ..torrent("01", "hidden") };
+        assert_eq!(differences(&[torrent("00", "n"), private], &[torrent("00", "n")]), "");
+    }
+
+    #[test]
+    fn every_difference_is_reported() {
+        let truth = torrent("00", "n");
+        let private = Torrent { private: true, ..truth.clone() };
+        let longer = vec![FileEntry { path: vec!["a".into()], length: 6 }];
+        for (seeded, exported, said) in [
+            (&truth, vec![], "it is not there"),
+            (&truth, vec![truth.clone(), truth.clone()], "it is there 2 times"),
+            (&private, vec![truth.clone()], "it is private and must not be there"),
+            (&truth, vec![torrent("00", "m")], "its name came out as \"m\" instead of \"n\""),
+            (
+                &truth,
+                vec![Torrent { files: vec![], ..truth.clone() }],
+                "it came out with 0 files instead of 1",
+            ),
+            (&truth, vec![Torrent { files: longer, ..truth.clone() }], "a file came out as"),
+            (
+                &truth,
+                vec![Torrent { total_size: 6, ..truth.clone() }],
+                "its totals came out as 6 bytes in 1 files",
+            ),
+            (
+                &truth,
+                vec![Torrent { piece_length: 1, ..truth.clone() }],
+                "piece length 1 and private false are wrong",
+            ),
+            (&truth, vec![truth.clone(), torrent("02", "alien")], "which nobody seeds"),
+        ] {
+            let report = differences(std::slice::from_ref(seeded), &exported);
+            assert!(report.contains(said) && report.lines().count() == 1, "{said}: {report}");
+        }
+    }
+}
