@@ -32,7 +32,7 @@ impl Dht {
                 self.counters.contacts_bogus += 1;
             } else if !self.may_contact(now, node.addr) {
                 self.counters.contacts_unreachable += 1;
-            } else if self.table.tally().unvisited > unverified_max {
+            } else if self.table.tally().unverified > unverified_max {
                 self.counters.contacts_refused += 1;
             } else if self.can_speak_to(node.addr) {
                 match self.table.add(node.id, node.addr, teller) {
@@ -146,7 +146,7 @@ impl Dht {
                 }
                 Ok(()) => self.with_visit(at, Visit::asked_find),
                 Err(NotNow::Remote(ready)) => self.visits.wake_at(ready, at),
-                Err(NotNow::Busy) => {
+                Err(NotNow::Busy | NotNow::NoNewEndpoints) => {
                     self.visits.make_runnable(at);
                     return false;
                 }

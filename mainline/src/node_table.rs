@@ -100,6 +100,8 @@ pub(crate) struct Tally {
     pub(crate) not_sampling: usize,
     /// Nodes, live or not, of which no visit has ended.
     pub(crate) unvisited: usize,
+    /// Nodes that have never answered: mere hearsay.
+    pub(crate) unverified: usize,
 }
 
 #[derive(Debug)]
@@ -163,6 +165,7 @@ impl NodeTable {
         self.by_endpoint.insert(endpoint, index);
         self.slices[slice_of(&id)].push(index);
         self.tally.unvisited += 1;
+        self.tally.unverified += 1;
         Added::New(self.reference(index))
     }
 
@@ -286,6 +289,7 @@ impl NodeTable {
 
     fn count_in(&mut self, node: &Node) {
         self.tally.unvisited += usize::from(!node.visited);
+        self.tally.unverified += usize::from(node.freshness == 0);
         if !node.live {
             return;
         }
@@ -304,6 +308,7 @@ impl NodeTable {
 
     fn count_out(&mut self, node: &Node) {
         self.tally.unvisited -= usize::from(!node.visited);
+        self.tally.unverified -= usize::from(node.freshness == 0);
         if !node.live {
             return;
         }
@@ -419,6 +424,7 @@ mod tests {
                         table.update(at, |node| {
                             node.live = live;
                             node.visited |= live;
+                            node.freshness = u32::from(support);
                             node.id = moved;
                             node.support = [Support::Unknown, Support::Yes, Support::No][usize::from(support)];
                         });
@@ -437,6 +443,7 @@ mod tests {
                 sampling: count(|node| node.live && node.support == Support::Yes),
                 not_sampling: count(|node| node.live && node.support == Support::No),
                 unvisited: count(|node| !node.visited),
+                unverified: count(|node| node.freshness == 0),
             });
             prop_assert_eq!((0..16).map(|slice| table.live_in(slice, 4)).sum::<usize>(), table.tally().live);
             let target = id(target);

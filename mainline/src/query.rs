@@ -18,8 +18,10 @@ use crate::virtual_node::Family;
 pub(crate) enum NotNow {
     /// The remote's own budget allows it from this time on.
     Remote(Duration),
-    /// A budget for all remotes is used up, or too many queries wait for an answer: try at the next chance.
+    /// No remote can be asked now: the budget for packets is used up, or too many queries wait for an answer.
     Busy,
+    /// No remote can be asked that was not asked lately: the budget for new endpoints is used up.
+    NoNewEndpoints,
     /// This address is not to be asked at all.
     Never,
 }
@@ -44,7 +46,7 @@ impl Dht {
         }
         if !self.endpoints.allows(now, to) {
             self.counters.limited_by_endpoints += 1;
-            return Err(NotNow::Busy);
+            return Err(NotNow::NoNewEndpoints);
         }
         if !self.packets.has_query(now) {
             self.counters.limited_by_packets += 1;

@@ -108,6 +108,11 @@ impl Dht {
                     self.lookups.wake_at(id, ready);
                     return true;
                 }
+                Err(NotNow::NoNewEndpoints) => {
+                    // Others may have nodes to ask that were asked lately, above all the hinted ones.
+                    self.lookups.wake_at(id, now + ENDPOINT_PAUSE);
+                    return true;
+                }
                 Err(NotNow::Busy) => {
                     self.lookups.make_runnable(id);
                     return false;
@@ -204,6 +209,9 @@ impl Dht {
         });
     }
 }
+
+/// When a lookup tries again that may not speak to new endpoints.
+const ENDPOINT_PAUSE: Duration = Duration::from_millis(250);
 
 /// Where a lookup begins: some more than have to answer, as some will not.
 const SEEDS: usize = 2 * K;

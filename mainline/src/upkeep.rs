@@ -77,7 +77,7 @@ impl Dht {
             match self.ask(now, addr, None, Method::FindNode { target }, Purpose::Bootstrap, out) {
                 Ok(()) => self.bootstrap.asked(addr),
                 Err(NotNow::Remote(ready)) => self.bootstrap.put_off(addr, ready),
-                Err(NotNow::Busy) => break,
+                Err(NotNow::Busy | NotNow::NoNewEndpoints) => break,
                 Err(NotNow::Never) => self.bootstrap.failed(now, addr),
             }
         }

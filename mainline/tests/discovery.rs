@@ -242,3 +242,29 @@ fn persisted_nodes_are_a_way_in_and_are_not_sampled_before_their_time() {
     world.run_for(Duration::from_secs(1_100));
     assert_eq!(world.nodes[0].asked.get("sample_infohashes"), Some(&1));
 }
+
+#[test]
+fn ten_thousand_virtual_nodes_start_without_a_storm() {
+    let mut world = World::new(20, 0.0);
+    world.populate(400, |_| Nature::Sampling { interval: 600 });
+    let mut bootstrap: Vec<_> = (0..5).map(|n| world::node_addr(900_000 + n)).collect();
+    bootstrap.extend(world.live().take(1));
+    world.add_engine_with(8, 10_000, bootstrap, |config| config.limits.packets_per_second = 150);
+    let mut before = 0;
+    for second in 0..60 {
+        world.run_for(SECOND);
+        let watch = &world.engines[0].watch;
+        let sent = watch.queries + watch.answers;
+        assert!(sent - before <= 150 + 40, "{} in second {second}", sent - before);
+        before = sent;
+    }
+    let engine = &world.engines[0];
+    assert_eq!(engine.found.replied.len(), 400);
+    assert!(engine.dht.gauges().table_entries > 400);
+    engine.watch.assert_polite();
+    // What is left to do is upkeep.
+    world.run_for(60 * SECOND);
+    let watch = &world.engines[0].watch;
+    let idle = watch.queries + watch.answers - before;
+    assert!(idle < 60 * 40, "{idle} packets in an idle minute");
+}
