@@ -1,5 +1,7 @@
 //! What deviates from the specifications: read all the same and reported, or dropped for a reason.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use krpc::bencode::Error;
 use krpc::{
     ClientVersion, ErrorCode, ErrorReply, Kind, Message, Method, NodeId, Oddities, ParseError, Query, Reply,

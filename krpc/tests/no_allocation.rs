@@ -1,6 +1,8 @@
 //! The hot path allocates nothing: parsing any message, walking what it holds, and encoding any
 //! message into a buffer that has the room.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod corpus;
 
 use std::hint::black_box;

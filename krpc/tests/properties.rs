@@ -1,5 +1,7 @@
 //! What holds for any bytes and any message, with `bendy` as the oracle for bencode.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod corpus;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! What real implementations send is understood: every recorded packet, with its content.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod corpus;
 
 use std::collections::{BTreeMap, BTreeSet};

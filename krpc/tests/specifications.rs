@@ -1,5 +1,7 @@
 //! The messages as the specifications print them, read and written.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::net::{Ipv6Addr, SocketAddr};
 
 use krpc::{

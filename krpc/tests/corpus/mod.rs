@@ -1,5 +1,7 @@
 //! Packets of real implementations.
 
+#![allow(clippy::unwrap_used, reason = "part of tests")]
+
 /// One recorded packet.
 #[derive(Debug)]
 pub(crate) struct Packet {
