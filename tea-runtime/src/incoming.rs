@@ -13,9 +13,9 @@ pub struct Incoming {
 pub(crate) enum Link {
     /// A real socket.
     Tcp(tokio::net::TcpStream),
-    /// A connection of the simulator, by its number.
+    /// A connection of the simulator.
     #[cfg(feature = "sim")]
-    Virtual(u64),
+    Virtual(crate::sim::VirtualLink),
 }
 
 impl Incoming {

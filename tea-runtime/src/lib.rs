@@ -109,6 +109,8 @@ mod runtime;
 mod session;
 mod shard;
 mod signals;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod stream;
 mod stream_control;
 mod stream_table;
