@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -116,11 +116,11 @@ pub const SETTINGS: &[Definition] = &[
         Scope::Crawl,
         "Floor under the interval that nodes ask for between two samples (BEP 51), 1s..6h",
     ),
-    one("packets-per-second", "N", Some("500"), Scope::Crawl, "DHT packets sent in all, 1..1000000 a second"),
+    one("packets-per-second", "N", Some("150"), Scope::Crawl, "DHT packets sent in all, 1..1000000 a second"),
     one(
         "endpoints-per-minute",
         "N",
-        Some("6000"),
+        Some("1200"),
         Scope::Crawl,
         "New remote endpoints in all, 60..10000000 a minute: home routers die of too many",
     ),
@@ -155,9 +155,9 @@ pub const SETTINGS: &[Definition] = &[
     one(
         "contacts-max",
         "N",
-        Some("1000000"),
+        Some("400000"),
         Scope::Crawl,
-        "DHT nodes that are remembered in memory, 1000..20000000",
+        "DHT nodes that are remembered in memory, of some 200 bytes, 1000..20000000",
     ),
 ];
 
@@ -284,6 +284,17 @@ impl Layers {
     pub fn set_default(&mut self, name: &'static str, value: &str) {
         if self.origin(name) == Origin::Default {
             self.values.insert(name, (vec![value.to_owned()], Origin::Default));
+        }
+    }
+
+    /// Bound to loopback alone, the budgets that spare a line and its router have nothing to spare: where nobody has
+    /// chosen them they are [`LOOPBACK_BUDGETS`].
+    pub fn adapt_to_loopback(&mut self) {
+        let is_loopback = |text: &String| text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        if self.values.get("bind").is_some_and(|(binds, _)| binds.iter().all(is_loopback)) {
+            for (name, value) in LOOPBACK_BUDGETS {
+                self.set_default(name, value);
+            }
         }
     }
 
@@ -523,6 +534,10 @@ impl Settings {
     }
 }
 
+/// Budgets of a program that speaks to its own machine alone. Each remote is still asked once a second at most.
+pub const LOOPBACK_BUDGETS: &[(&str, &str)] =
+    &[("packets-per-second", "4000"), ("endpoints-per-minute", "1000000")];
+
 /// BEP 42 derives the first 21 bits of an id from the address and three random bits.
 const BEP42_IDS_PER_ADDRESS: u64 = 8;
 
@@ -636,9 +651,6 @@ fn one_line(error: &toml::de::Error) -> String {
     format!("{}{place}", error.message())
 }
 
-/// The address that stands for "any" in the defaults.
-pub const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -656,7 +668,7 @@ mod tests {
     fn the_defaults_are_usable() {
         let settings = resolve(&Layers::defaults()).unwrap();
         assert_eq!(settings.min_sample_interval, Duration::from_secs(300));
-        assert_eq!(settings.bind, [ANY]);
+        assert_eq!(settings.bind, ["0.0.0.0".parse::<IpAddr>().unwrap()]);
         assert_eq!(settings.port_addresses().len(), 4);
         assert_eq!(settings.bootstrap.len(), 4);
     }
@@ -707,6 +719,18 @@ mod tests {
         assert!(resolve(&layers).unwrap().bootstrap.is_empty());
         flag(&mut layers, "bootstrap", &["127.0.0.9:1"]);
         assert_eq!(resolve(&layers).unwrap().bootstrap, [HostPort { host: "127.0.0.9".into(), port: 1 }]);
+    }
+
+    #[test]
+    fn on_loopback_the_budgets_that_nobody_chose_are_wide() {
+        let mut layers = Layers::defaults();
+        layers.adapt_to_loopback();
+        assert_eq!(resolve(&layers).unwrap().packets_per_second, 150);
+        flag(&mut layers, "bind", &["127.0.0.5"]);
+        flag(&mut layers, "endpoints-per-minute", &["77"]);
+        layers.adapt_to_loopback();
+        let settings = resolve(&layers).unwrap();
+        assert_eq!((settings.packets_per_second, settings.endpoints_per_minute), (4000, 77));
     }
 
     #[test]

@@ -90,12 +90,14 @@ impl Snapshot {
         let backlog = self.backlog.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
         let torrents = self.torrents.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
         format!(
-            "indexer  up {}\n\
-             dht      {} nodes on {} ports   {} contacts, {} nodes known   {:.0} packets/s in, {:.0} out   sweep {} visited, {} to go\n\
-             hashes   {} new, {} known   {} waiting, {} in the backlog\n\
-             fetches  {} in flight, {} lookups   {} fetched, {} failed{failed}\n\
-             stored   {} in this run, {:.1}/s   {torrents} torrents   database {}",
+            "\nup       {}   database {}\n\
+               dht      {} nodes on {} ports, {} contacts, {} nodes known\n\
+               packets  {:.0}/s in, {:.0}/s out   sweep: {} nodes visited, {} to go\n\
+               hashes   {} new, {} known   {} wait, {} in the backlog\n\
+               fetches  {} in flight, {} lookups   {} fetched, {} failed{failed}\n\
+               stored   {} in this run, {:.1}/s   {torrents} torrents in all",
             whole_seconds(self.uptime),
+            self.database,
             self.virtual_nodes,
             self.ports,
             self.contacts,
@@ -114,9 +116,14 @@ impl Snapshot {
             self.failed_total(),
             self.stored,
             self.stored_rate,
-            self.database,
         )
     }
+}
+
+/// Each line cut to the width of the terminal: a wrapped line would leave its end behind at the next redraw.
+fn fit(block: &str, columns: usize) -> String {
+    let columns = columns.saturating_sub(1);
+    block.lines().map(|line| line.chars().take(columns).collect::<String>()).collect::<Vec<_>>().join("\n")
 }
 
 /// `duration` without fractions, for people.
@@ -146,7 +153,7 @@ impl Screen {
     pub fn start(&mut self) {
         if !self.multi.is_hidden() {
             let bar = self.multi.add(ProgressBar::new_spinner());
-            if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
+            if let Ok(style) = ProgressStyle::with_template("{msg}") {
                 bar.set_style(style);
             }
             self.bar = Some(bar);
@@ -156,7 +163,7 @@ impl Screen {
     /// Shows a snapshot. Cheap: the terminal is written to at most four times a second.
     pub fn show(&self, snapshot: &Snapshot, last_logged: &mut Option<Duration>) {
         if let Some(bar) = &self.bar {
-            bar.set_message(snapshot.block());
+            bar.set_message(fit(&snapshot.block(), usize::from(console::Term::stderr().size().1)));
             return;
         }
         if last_logged.is_none_or(|last| snapshot.uptime.saturating_sub(last) >= LOG_PERIOD) {
@@ -216,5 +223,41 @@ impl io::Write for ScreenWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_block_has_every_number_and_fits_the_terminal() {
+        let snapshot = Snapshot {
+            uptime: Duration::from_millis(61_500),
+            virtual_nodes: 8,
+            contacts: 1234,
+            hashes_new: 77,
+            failed: vec![("connect timeout", 5), ("refused", 2)],
+            stored: 42,
+            stored_rate: 3.25,
+            torrents: Some(1042),
+            database: DatabaseState::Down("gone".to_owned()),
+            ..Snapshot::default()
+        };
+        let block = snapshot.block();
+        for part in [
+            "up       1m 1s",
+            "DOWN: gone",
+            "8 nodes on 0 ports, 1234 contacts",
+            "77 new",
+            "0 fetched, 7 failed",
+            "connect timeout 5",
+            "42 in this run, 3.2/s",
+            "1042 torrents",
+        ] {
+            assert!(block.contains(part), "{part:?} is not in {block}");
+        }
+        assert!(fit(&block, 40).lines().all(|line| line.chars().count() < 40));
+        assert_eq!(fit(&block, 40).lines().count(), block.lines().count());
     }
 }

@@ -24,7 +24,7 @@ use crate::{
         self, BacklogRelease, Database, LoadIdentity, LoadNodes, RunStart, SaveIdentity, Stats, StoredNode,
         TidyLimits,
     },
-    model::{AppEffect, Ending, Flags, Indexer, LOOKUPS_PER_FETCH, Msg, Plan},
+    model::{AppEffect, EXTERNAL_ADDRESS, Ending, Flags, Indexer, LOOKUPS_PER_FETCH, Msg, Plan},
     settings::{IdScheme, Settings},
     status::{Screen, Snapshot, whole_seconds},
 };
@@ -38,8 +38,7 @@ const WARM_NODES: u32 = 200_000;
 /// Sockets beside those of the fetches: ports, database, files, and what the runtime and libraries open.
 const OTHER_SOCKETS: u64 = 256;
 
-/// Names under which an indexer keeps what it is.
-const EXTERNAL_ADDRESS: &str = "external-address";
+/// Under which name the seed of our ids is kept.
 const ID_SEED: &str = "id-seed";
 
 pub(super) async fn run(

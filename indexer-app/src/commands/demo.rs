@@ -19,8 +19,7 @@ use crate::{
 /// again for the others; idle, 2,000 nodes at this interval are some 400 packets a second.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Settings that suit a swarm on the same machine. The budgets of a home line would make it a matter of
-/// minutes; each remote is still asked at most once a second.
+/// Settings that suit a swarm on the same machine.
 const DEFAULTS: &[(&str, &str)] = &[
     ("bind", "127.0.0.1"),
     ("port", "0"),
@@ -28,8 +27,6 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("nodes-per-port", "4"),
     ("ids", "spread"),
     ("min-sample-interval", "10s"),
-    ("packets-per-second", "4000"),
-    ("endpoints-per-minute", "1000000"),
     ("shared-buffers", "67108864"),
 ];
 
@@ -68,9 +65,9 @@ pub(super) async fn run(
         "a synthetic swarm runs on loopback; nothing leaves this machine"
     );
     let say = if std::io::stderr().is_terminal() {
-        "search from another terminal, as in: indexer search ubuntu   (Ctrl-C ends the demo)"
+        "search from another terminal, as in: indexer search golden horizon   (Ctrl-C ends the demo)"
     } else {
-        "search from another terminal, as in: indexer search ubuntu"
+        "search from another terminal, as in: indexer search golden horizon"
     };
     let goal = Goal { torrents: swarm.torrent_count() as u64, say: say.to_owned() };
     let run = RunOptions { duration: options.duration, once: false };

@@ -74,6 +74,9 @@ fn as_table(page: &Page) -> String {
 }
 
 fn summary(page: &Page) -> String {
+    if page.hits.is_empty() {
+        return "nothing matches".to_owned();
+    }
     let about = if page.count.exact { "" } else { "about " };
     let order =
         if page.approximate { "; too many to look at all of them, so the order is approximate" } else { "" };

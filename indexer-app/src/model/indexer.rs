@@ -9,7 +9,7 @@ use bittorrent::{Disconnect, FetchConfig, InfoLimits, Slot, Torrent};
 use krpc::InfoHash;
 use mainline::{
     Action, Dht, Event, HashSource, KnownNode, Output, PortIndex, Support, VisitOutcome, VisitRecord,
-    bogon::AddressFilter,
+    bogon::{AddressFilter, is_ignored_by_libtorrent},
 };
 use tea_runtime::{
     Close, CloseReason, Cmd, Context, Program, Signal, StreamEvent, StreamLimits, Sub, SubEvent, Time,
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     db::{
         Announce, BacklogRelease, BacklogSize, BacklogTake, Discovery, Failure, Hashes, Known, NewTorrent,
-        NodeVisit, RunEnd, RunId, RunProgress, Tidy, TidyLimits,
+        NodeVisit, RunEnd, RunId, RunProgress, SaveIdentity, Tidy, TidyLimits,
     },
     settings::HostPort,
 };
@@ -34,6 +34,9 @@ use crate::{
 /// How often what is due is done. 25 ms is far below the pace of one query a second to a remote, and costs a
 /// thousandth of a core.
 const PACE: Duration = Duration::from_millis(25);
+
+/// Seconds between two looks at the size of the backlog: 20 ms of the database's time for each million.
+const COUNT_EVERY: u64 = 3;
 
 /// Seconds between two reports of the run into the database.
 const REPORT_EVERY: u64 = 10;
@@ -50,6 +53,9 @@ const LEASE: Duration = Duration::from_secs(1800);
 
 /// Hashes being looked up for each that is fetched. A lookup costs a few hundred bytes and waits for most of its time.
 pub const LOOKUPS_PER_FETCH: usize = 10;
+
+/// Under which name our external address is kept, as text.
+pub const EXTERNAL_ADDRESS: &str = "external-address";
 
 /// Bytes that all fetches together may hold: 256 MiB, and at least two of the largest info dicts.
 const FETCH_BYTES_MAX: usize = 256 << 20;
@@ -351,7 +357,7 @@ impl Indexer {
                 self.report.visited(record);
                 self.storage.visits.push(visit(record, self.plan.started_at), cx.now);
             }
-            Event::ExternalAddress(address) => tracing::info!(%address, "other nodes see us at this address"),
+            Event::ExternalAddress(address) => self.external_address(*address, cmd),
             Event::Reseeded => {
                 tracing::warn!("hardly anybody answers: starting again from the bootstrap nodes");
                 self.look_up_bootstrap(cx, cmd);
@@ -544,6 +550,7 @@ impl Indexer {
                 }
                 self.closing = Closing::Done;
             }
+            Answer::IdentitySaved(result) => storage.note(&result),
             Answer::Tidied(result) => storage.note(&result),
             Answer::Counted(result) => {
                 storage.note(&result);
@@ -560,7 +567,7 @@ impl Indexer {
                 let work = self.report.work(&self.resolver, &self.dht);
                 cmd.perform(effect(RunProgress { run: self.plan.run, work }, Answer::Reported));
             }
-            if self.seconds % REPORT_EVERY == 1 {
+            if self.seconds.is_multiple_of(COUNT_EVERY) {
                 cmd.perform(effect(BacklogSize, Answer::Counted));
             }
             if self.seconds.is_multiple_of(TIDY_EVERY) {
@@ -623,6 +630,23 @@ impl Indexer {
         if !self.plan.bootstrap.is_empty() && self.dht.gauges().contacts == 0 {
             cmd.after(Key::Bootstrap, BOOTSTRAP_AGAIN, Msg::Bootstrap, cx);
         }
+    }
+
+    /// Other nodes agree on our address: it is kept for the ids of the next start.
+    fn external_address(&mut self, address: IpAddr, cmd: &mut Cmd<Self>) {
+        tracing::info!(%address, "other nodes see us at this address");
+        if let IpAddr::V4(v4) = address
+            && is_ignored_by_libtorrent(v4)
+        {
+            tracing::warn!(
+                %address,
+                "libtorrent clients ignore nodes in this range of addresses, and most nodes that give samples are among them: \
+                 expect to find little from here"
+            );
+        }
+        let values = [(EXTERNAL_ADDRESS.to_owned(), address.to_string().into_bytes())].into();
+        let save = SaveIdentity { indexer: self.plan.owner.clone(), values };
+        cmd.perform(effect(save, Answer::IdentitySaved));
     }
 
     /// Whether the sweep is over and all that it found has been dealt with.

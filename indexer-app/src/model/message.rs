@@ -91,6 +91,8 @@ pub enum Answer {
     Announces(Result<Announced, SessionError>),
     /// The run's report was written.
     Reported(Result<(), SessionError>),
+    /// What we are was written.
+    IdentitySaved(Result<(), SessionError>),
     /// Old rows were removed.
     Tidied(Result<Tidied, SessionError>),
     /// The size of the backlog.

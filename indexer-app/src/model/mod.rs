@@ -13,5 +13,5 @@ mod report;
 mod resolver;
 mod storage;
 
-pub use indexer::{Ending, Flags, Indexer, LOOKUPS_PER_FETCH, Plan};
+pub use indexer::{EXTERNAL_ADDRESS, Ending, Flags, Indexer, LOOKUPS_PER_FETCH, Plan};
 pub use message::{Answer, AppEffect, Key, Msg};

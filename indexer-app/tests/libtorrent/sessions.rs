@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::environment;
-use super::torrent::Torrent;
+use crate::whole_program::indexer::free_port;
+use crate::whole_program::torrent::Torrent;
 
 /// The script gives up after a minute by itself.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -92,9 +93,4 @@ impl Drop for Sessions {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// A UDP port that nobody uses at this address now.
-pub fn free_port(ip: IpAddr) -> u16 {
-    UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port()
 }

@@ -1,7 +1,7 @@
 //! The indexer as its users run it: the program, in a process of its own.
 
 use std::fs::{self, File};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::sessions::free_port;
 use super::torrent::Torrent;
 
 /// Time that a graceful end may take: what is under way is finished and saved, and the database stops.
@@ -46,8 +45,8 @@ pub struct Indexer {
 }
 
 impl Indexer {
-    /// Starts at `ip` with its data in `folder`, knowing `bootstrap`.
-    pub fn start(ip: IpAddr, bootstrap: &[SocketAddr], folder: &Path) -> Self {
+    /// Starts at `ip` with its data in `folder`, knowing `bootstrap`, with further arguments.
+    pub fn start(ip: IpAddr, bootstrap: &[SocketAddr], folder: &Path, further: &[&str]) -> Self {
         fs::write(folder.join("empty.toml"), "").unwrap();
         let mut command = program(folder, "run");
         command
@@ -56,6 +55,7 @@ impl Indexer {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(folder.join("indexer.log")).unwrap());
+        command.args(further);
         for node in bootstrap {
             command.args(["--bootstrap", &node.to_string()]);
         }
@@ -74,6 +74,13 @@ impl Indexer {
         }
         let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         Ok(lines.map(|line| serde_json::from_slice(line).unwrap()).collect())
+    }
+
+    /// Most memory that it has had resident, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     /// What `indexer stats` prints, for messages.
@@ -137,4 +144,9 @@ fn program(folder: &Path, command: &str) -> Command {
         .arg("--data-dir")
         .arg(folder.join("data"));
     program
+}
+
+/// A UDP port that nobody uses at this address now.
+pub fn free_port(ip: IpAddr) -> u16 {
+    UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port()
 }

@@ -1,0 +1,111 @@
+//! The database killed under the program, and the program killed: nothing that was stored is lost, and all comes in the end.
+#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
+#![allow(clippy::disallowed_methods, reason = "what is tested takes real time")]
+
+mod end_to_end;
+mod private_cluster;
+
+use end_to_end::{
+    exported::Export,
+    indexer::{Indexer, ask, data_dir, own_address},
+    patience::eventually,
+    process,
+};
+use nix::sys::signal::Signal;
+use private_cluster::TempDir;
+use serde_json::Value;
+use swarm::{Swarm, SwarmConfig};
+
+#[test]
+fn a_database_that_is_killed_again_and_again_loses_nothing_and_stops_nothing() {
+    let swarm = Swarm::start(SwarmConfig { seed: 21, nodes: 300, torrents: 400, ..SwarmConfig::default() }).unwrap();
+    let folder = TempDir::new();
+    let mut indexer = Indexer::run(&folder.0, &swarm, &[]);
+    let mut acknowledged = Export::default();
+    for torrents in [1, 100, 200, 300] {
+        let export = indexer.export_of(torrents);
+        export.assert_contains(&acknowledged);
+        acknowledged = export;
+        let server = indexer.database();
+        process::signal(server, Signal::SIGKILL);
+        eventually("the end of the killed server", || !process::is_alive(server));
+    }
+    let export = indexer.export_of(swarm.torrent_count());
+    export.assert_is_all_of(&swarm);
+    export.assert_contains(&acknowledged);
+    indexer.interrupt();
+    assert_eq!(indexer.log().matches("the private database is up again").count(), 4, "{}", indexer.log());
+    assert!(!indexer.output().contains("dropped"), "{}", indexer.output());
+    Export::parse(&ask(&folder.0, &["export"]).unwrap()).assert_is_all_of(&swarm);
+}
+
+#[test]
+fn an_indexer_that_is_killed_goes_on_from_what_was_stored_without_being_told_where_to_begin() {
+    let swarm = Swarm::start(SwarmConfig { seed: 22, nodes: 300, torrents: 400, ..SwarmConfig::default() }).unwrap();
+    let folder = TempDir::new();
+    let address = own_address();
+    let bootstrap = swarm.bootstrap()[0].to_string();
+    let mut acknowledged = Export::default();
+    let mut indexer = Indexer::run_alone(&folder.0, address, &["--bootstrap", &bootstrap]);
+    for torrents in [50, 150, 250] {
+        let export = indexer.export_of(torrents);
+        export.assert_contains(&acknowledged);
+        acknowledged = export;
+        let known = indexer.until("nodes being remembered", |indexer| {
+            let stats: Value = serde_json::from_slice(&indexer.ask(&["stats", "--json"]).ok()?).ok()?;
+            stats["nodes"]["contacts"].as_u64().filter(|contacts| *contacts >= 50)
+        });
+        let server = indexer.database();
+        indexer.kill();
+        // At once, while the database of the killed one may still be ending; and with nobody to join through.
+        indexer = Indexer::run_alone(&folder.0, address, &[]);
+        let successor = indexer.database();
+        assert_ne!(server, successor);
+        assert!(!process::is_alive(server), "two servers ran on one cluster");
+        indexer.until("the nodes of the last run being loaded", |indexer| {
+            let log = indexer.log();
+            let line = log.lines().find(|line| line.contains("starting from the nodes of the last run"))?;
+            let nodes: u64 = line.split_once("nodes=")?.1.trim().parse().ok()?;
+            assert!(nodes >= known, "{nodes} loaded, {known} were known");
+            Some(())
+        });
+    }
+    let export = indexer.export_of(swarm.torrent_count());
+    export.assert_is_all_of(&swarm);
+    export.assert_contains(&acknowledged);
+    indexer.interrupt();
+    eventually("the end of the database", || process::database(&data_dir(&folder.0)).is_none());
+    let stats: Value = serde_json::from_slice(&ask(&folder.0, &["stats", "--json"]).unwrap()).unwrap();
+    assert_eq!(stats["backlog"]["in_flight"], 0, "{stats:#}");
+    assert_eq!(stats["runs"].as_array().map(Vec::len), Some(4), "{stats:#}");
+    assert_eq!(swarm.stats().floods, 0, "{:?}", swarm.stats());
+}
+
+#[test]
+fn what_was_in_hand_when_an_indexer_was_killed_is_given_back_at_the_next_start() {
+    // Seeders that answer nothing keep every hash in hand.
+    let silent = swarm::Hostility { silent: 1.0, ..swarm::Hostility::default() };
+    let config = SwarmConfig { seed: 23, nodes: 60, torrents: 30, ..SwarmConfig::default() };
+    let swarm = Swarm::start(SwarmConfig { hostility: silent, one_honest_seeder: false, ..config.clone() }).unwrap();
+    let folder = TempDir::new();
+    let mut indexer = Indexer::run(&folder.0, &swarm, &[]);
+    indexer.until("all hashes being in hand", |indexer| {
+        let stats: Value = serde_json::from_slice(&indexer.ask(&["stats", "--json"]).ok()?).ok()?;
+        stats["backlog"]["in_flight"].as_u64().filter(|hashes| *hashes >= 20)
+    });
+    indexer.kill();
+    // The same torrents at the same addresses, from seeders that have come to their senses.
+    let (dht_port, peer_port) = (swarm.dht_port(), swarm.peer_port());
+    drop(swarm);
+    let swarm = Swarm::start(SwarmConfig { dht_port, peer_port, ..config }).unwrap();
+    let mut indexer = Indexer::run(&folder.0, &swarm, &[]);
+    indexer.until("hashes being given back", |indexer| {
+        let log = indexer.log();
+        let line = log.lines().find(|line| line.contains("going on with what the last run had begun"))?;
+        let hashes: u64 = line.split_once("hashes=")?.1.trim().parse().ok()?;
+        assert!(hashes >= 20, "{hashes} were given back");
+        Some(())
+    });
+    indexer.export_of(swarm.torrent_count()).assert_is_all_of(&swarm);
+    indexer.interrupt();
+}
