@@ -131,16 +131,26 @@ impl Budget {
     /// Milliseconds until a packet of this kind may be sent.
     #[inline]
     fn wait(&self, at: u32, kind: Kind) -> u32 {
-        let for_packet = if usize::from(self.sent) < PACKETS_PER_WINDOW {
-            0
-        } else {
-            let oldest = self.packets[usize::from(self.next) % PACKETS_PER_WINDOW];
-            WINDOW_MS.saturating_sub(at.wrapping_sub(oldest))
-        };
         match kind {
-            Kind::Reply => for_packet,
-            Kind::Query => for_packet.max(self.debt(at).saturating_sub(BURST_MS)),
+            // While no query of ours is on the bill, answers leave one packet for it: a remote that asks all the
+            // time would otherwise never be asked.
+            Kind::Reply if self.debt(at) == 0 => self.wait_for_fewer_than(PACKETS_PER_WINDOW - 1, at),
+            Kind::Reply => self.wait_for_fewer_than(PACKETS_PER_WINDOW, at),
+            Kind::Query => {
+                let for_packet = self.wait_for_fewer_than(PACKETS_PER_WINDOW, at);
+                for_packet.max(self.debt(at).saturating_sub(BURST_MS))
+            }
         }
+    }
+
+    /// Milliseconds until fewer than `count` packets were sent in the last second.
+    #[inline]
+    fn wait_for_fewer_than(&self, count: usize, at: u32) -> u32 {
+        if usize::from(self.sent) < count {
+            return 0;
+        }
+        let place = usize::from(self.next) + PACKETS_PER_WINDOW - count;
+        WINDOW_MS.saturating_sub(at.wrapping_sub(self.packets[place % PACKETS_PER_WINDOW]))
     }
 
     fn spend(&mut self, at: u32, kind: Kind) {
@@ -241,6 +251,22 @@ mod tests {
         assert_eq!(limiter.reply(ms(10), ip(1)), Err(Refusal::NotBefore(ms(1_001))));
         assert_eq!(limiter.reply(ms(1_001), ip(1)), Ok(()));
         assert_eq!(limiter.counters().replies_refused, 1);
+    }
+
+    #[test]
+    fn answers_leave_room_for_a_query() {
+        let mut limiter = limiter();
+        assert!((0..3).all(|n| limiter.reply(ms(n * 100), ip(1)).is_ok()));
+        assert_eq!(limiter.reply(ms(300), ip(1)), Err(Refusal::NotBefore(ms(1_001))));
+        assert_eq!(limiter.query(ms(400), ip(1)), Ok(()));
+        assert_eq!(limiter.reply(ms(500), ip(1)), Err(Refusal::NotBefore(ms(1_001))));
+        // For a minute of questions to us there is one of ours in each second.
+        let mut asked = 0;
+        for at in 2_000..62_000 {
+            let _ = limiter.reply(ms(at), ip(1));
+            asked += u32::from(at % 50 == 0 && limiter.query(ms(at), ip(1)).is_ok());
+        }
+        assert!(asked >= 55, "{asked}");
     }
 
     #[test]
