@@ -124,12 +124,19 @@ impl FromStr for Sort {
     }
 }
 
-/// Where a page ended, as text that can be handed out: the values that its last row is sorted by.
+/// Where a page ended, as text that can be handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// Whether names are done and the page ended among paths.
+    /// Whether names are done and the next page is among paths.
     pub(crate) stage: Stage,
-    /// What the rows are sorted by first.
+    /// The last row; `None`: the next page is the first of its stage.
+    pub(crate) after: Option<Position>,
+}
+
+/// The values that a row is sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// What rows are sorted by first.
     pub(crate) key: i64,
     /// When the row was added, microseconds since 1970: what equal rows are sorted by next.
     pub(crate) added_us: i64,
@@ -148,17 +155,12 @@ pub(crate) enum Stage {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stage = match self.stage {
-            Stage::Names => 'n',
-            Stage::Paths => 'p',
-        };
-        write!(
-            f,
-            "{stage}.{:x}.{:x}.{}",
-            self.key.cast_unsigned(),
-            self.added_us.cast_unsigned(),
-            self.info_hash
-        )
+        f.write_str(match self.stage {
+            Stage::Names => "n",
+            Stage::Paths => "p",
+        })?;
+        let Some(Position { key, added_us, info_hash }) = self.after else { return Ok(()) };
+        write!(f, ".{:x}.{:x}.{info_hash}", key.cast_unsigned(), added_us.cast_unsigned())
     }
 }
 
@@ -166,6 +168,7 @@ impl FromStr for Cursor {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| u64::from_str_radix(text, 16).ok().map(u64::cast_signed);
         let read = || {
             let mut parts = text.split('.');
             let stage = match parts.next()? {
@@ -173,10 +176,16 @@ impl FromStr for Cursor {
                 "p" => Stage::Paths,
                 _ => return None,
             };
-            let mut number = || u64::from_str_radix(parts.next()?, 16).ok().map(u64::cast_signed);
-            let (key, added_us) = (number()?, number()?);
-            let info_hash = parts.next()?.parse().ok()?;
-            parts.next().is_none().then_some(Self { stage, key, added_us, info_hash })
+            let after = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+                (None, None, None, None) => None,
+                (Some(key), Some(added_us), Some(info_hash), None) => Some(Position {
+                    key: number(key)?,
+                    added_us: number(added_us)?,
+                    info_hash: info_hash.parse().ok()?,
+                }),
+                _ => return None,
+            };
+            Some(Self { stage, after })
         };
         read().ok_or_else(|| format!("{text:?} is no position in a list of results"))
     }
@@ -522,16 +531,23 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_from_its_text() {
-        let cursor = Cursor {
-            stage: Stage::Paths,
-            key: -5,
-            added_us: i64::MIN,
-            info_hash: krpc::InfoHash::from_bytes([7; 20]),
-        };
-        assert_eq!(cursor.to_string().parse(), Ok(cursor));
-        for odd in
-            ["", "n", "n.1.2", "x.1.2.0707070707070707070707070707070707070707", "n.1.2.3.4", "n.é.2.3"]
-        {
+        let after = Position { key: -5, added_us: i64::MIN, info_hash: krpc::InfoHash::from_bytes([7; 20]) };
+        for cursor in [
+            Cursor { stage: Stage::Names, after: Some(after) },
+            Cursor { stage: Stage::Paths, after: Some(after) },
+            Cursor { stage: Stage::Paths, after: None },
+        ] {
+            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+        for odd in [
+            "",
+            "x",
+            "n.1",
+            "n.1.2",
+            "x.1.2.0707070707070707070707070707070707070707",
+            "n.1.2.3.4",
+            "n.é.2.3",
+        ] {
             assert!(odd.parse::<Cursor>().is_err(), "{odd}");
         }
     }

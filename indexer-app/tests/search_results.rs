@@ -225,6 +225,12 @@ async fn pages_of_every_order_hold_each_torrent_once_and_in_order() {
             }
         }
     }
+    // Names that just fill their last page are followed by paths all the same.
+    let pages = all_pages(&test, "word", Sort::Newest, 20).await;
+    assert_eq!(
+        pages.iter().map(|page| page.hits.len()).collect::<Vec<_>>(),
+        [vec![20; 12], vec![10]].concat()
+    );
     // Without words everything is listed.
     let everything = all_pages(&test, " * ", Sort::Newest, 100).await;
     assert_eq!(everything.iter().map(|page| page.hits.len()).sum::<usize>(), 300);

@@ -14,8 +14,8 @@ use super::{error::session_error, show::summary, statement};
 use crate::{
     file_list,
     search::{
-        Count, Cursor, Hit, NAME_HITS_MAX, PAGE_MAX, PATH_HITS_MAX, Page, Parsed, Plan, RANKED_MAX, Request,
-        Sort, Stage, parse, plan,
+        Count, Cursor, Hit, NAME_HITS_MAX, PAGE_MAX, PATH_HITS_MAX, Page, Parsed, Plan, Position, RANKED_MAX,
+        Request, Sort, Stage, parse, plan,
     },
 };
 
@@ -87,32 +87,36 @@ impl Searching<'_> {
             let count = Count { number: 1, exact: true };
             return Ok(Page { hits: vec![hit], next: None, count, approximate: false });
         }
-        let mut found = match cursor {
-            Some(Cursor { stage: Stage::Paths, .. }) => Found { exact: true, ..Found::default() },
-            cursor => self.names(cursor).await?,
+        let limit = self.limit as usize;
+        let cursor = cursor.unwrap_or(Cursor { stage: Stage::Names, after: None });
+        let mut found = match cursor.stage {
+            Stage::Names => self.names(cursor.after).await?,
+            Stage::Paths => Found { exact: true, ..Found::default() },
         };
-        let mut stage = Stage::Names;
-        let room = self.limit as usize - found.hits.len().min(self.limit as usize);
-        let mut more = found.hits.len() > self.limit as usize;
-        found.hits.truncate(self.limit as usize);
-        if room > 0 && self.parsed.paths.is_some() && self.parsed.is_positive {
-            let cursor = cursor.filter(|cursor| cursor.stage == Stage::Paths);
-            let (paths, and_more) = self.paths(cursor, room).await?;
-            if !paths.hits.is_empty() {
-                stage = Stage::Paths;
-            }
-            more = and_more;
-            found.hits.extend(paths.hits);
+        let mut next = None;
+        if found.hits.len() > limit {
+            found.hits.truncate(limit);
+            next = found
+                .hits
+                .last()
+                .map(|(hit, key)| Cursor { stage: Stage::Names, after: Some(position(hit, *key)) });
+        } else if self.parsed.paths.is_some() && self.parsed.is_positive {
+            // A page that names have just filled is followed by one of paths, if there are any.
+            let room = limit - found.hits.len();
+            let after = cursor.after.filter(|_| cursor.stage == Stage::Paths);
+            let (paths, more) = self.paths(after, room.max(1)).await?;
             found.count += paths.count;
             found.exact &= paths.exact;
             found.approximate |= paths.approximate;
+            if room == 0 {
+                next = (!paths.hits.is_empty()).then_some(Cursor { stage: Stage::Paths, after: None });
+            } else {
+                let last = paths.hits.last().filter(|_| more);
+                next =
+                    last.map(|(hit, key)| Cursor { stage: Stage::Paths, after: Some(position(hit, *key)) });
+                found.hits.extend(paths.hits);
+            }
         }
-        let next = found.hits.last().filter(|_| more).map(|(hit, key)| Cursor {
-            stage,
-            key: *key,
-            added_us: microseconds(hit.torrent.added_at),
-            info_hash: hit.torrent.hashes.canonical(),
-        });
         Ok(Page {
             hits: found.hits.into_iter().map(|(hit, _)| hit).collect(),
             next,
@@ -136,31 +140,31 @@ impl Searching<'_> {
     }
 
     /// Torrents whose names match: one more than the page, if there are more.
-    async fn names(&self, cursor: Option<Cursor>) -> Result<Found, SessionError> {
+    async fn names(&self, after: Option<Position>) -> Result<Found, SessionError> {
         let (estimate, rows) = self.estimate().await?;
         let Some(query) = &self.parsed.names else {
             // Everything matches: the index of the order is the answer.
-            let hits = self.walk(None, cursor, i64::from(self.limit) + 1).await?;
+            let hits = self.walk(None, after, i64::from(self.limit) + 1).await?;
             return Ok(Found { hits, count: rows.max(0.0) as u64, exact: false, approximate: false });
         };
         let estimated = |hits| Found { hits, count: estimate as u64, exact: false, approximate: false };
         if self.sort == Sort::Relevance {
             if estimate <= f64::from(RANKED_MAX) {
-                return self.hits(query, cursor, RANKED_MAX).await;
+                return self.hits(query, after, RANKED_MAX).await;
             }
-            let hits = self.rank_popular(query, cursor).await?;
+            let hits = self.rank_popular(query, after).await?;
             if hits.len() > self.limit as usize {
                 return Ok(Found { approximate: true, ..estimated(hits) });
             }
-            return self.hits(query, cursor, RANKED_MAX).await;
+            return self.hits(query, after, RANKED_MAX).await;
         }
         if let Plan::Walk { window } = plan(estimate, rows, self.limit) {
-            let hits = self.walk(Some(query), cursor, i64::from(window)).await?;
+            let hits = self.walk(Some(query), after, i64::from(window)).await?;
             if hits.len() > self.limit as usize {
                 return Ok(estimated(hits));
             }
         }
-        self.hits(query, cursor, NAME_HITS_MAX).await
+        self.hits(query, after, NAME_HITS_MAX).await
     }
 
     /// How many names match and how many there are, as the planner believes.
@@ -188,7 +192,7 @@ impl Searching<'_> {
     async fn walk(
         &self,
         query: Option<&String>,
-        cursor: Option<Cursor>,
+        after: Option<Position>,
         window: i64,
     ) -> Result<Vec<(Hit, i64)>, SessionError> {
         // Without words nothing is more relevant than another: what is popular comes first.
@@ -205,7 +209,7 @@ impl Searching<'_> {
             by = order.by,
             key = order.key,
         );
-        let position = Position::of(cursor);
+        let position = Parameters::of(after);
         let rows = self
             .rows(
                 &sql,
@@ -227,7 +231,7 @@ impl Searching<'_> {
     async fn hits(
         &self,
         query: &String,
-        cursor: Option<Cursor>,
+        after: Option<Position>,
         hits_max: u32,
     ) -> Result<Found, SessionError> {
         let order = Order::of(self.sort);
@@ -248,7 +252,7 @@ impl Searching<'_> {
             by = order.by,
             key = order.key,
         );
-        let position = Position::of(cursor);
+        let position = Parameters::of(after);
         let rows = self
             .rows(
                 &sql,
@@ -280,7 +284,7 @@ impl Searching<'_> {
     async fn rank_popular(
         &self,
         query: &String,
-        cursor: Option<Cursor>,
+        after: Option<Position>,
     ) -> Result<Vec<(Hit, i64)>, SessionError> {
         let order = Order::of(Sort::Relevance);
         let sql = format!(
@@ -297,7 +301,7 @@ impl Searching<'_> {
             by = order.by,
             key = order.key,
         );
-        let position = Position::of(cursor);
+        let position = Parameters::of(after);
         let rows = self
             .rows(
                 &sql,
@@ -316,11 +320,11 @@ impl Searching<'_> {
     }
 
     /// Torrents that only their paths match, and whether there are more of them.
-    async fn paths(&self, cursor: Option<Cursor>, room: usize) -> Result<(Found, bool), SessionError> {
+    async fn paths(&self, after: Option<Position>, room: usize) -> Result<(Found, bool), SessionError> {
         let mut found = Found { exact: true, ..Found::default() };
-        let mut cursor = cursor;
+        let mut after = after;
         for _ in 0..ROUNDS_MAX {
-            let rows = self.path_rows(cursor, room + 1).await?;
+            let rows = self.path_rows(after, room + 1).await?;
             let full = rows.len() > room;
             for row in &rows {
                 let total = statement::count(row, "number")?;
@@ -334,12 +338,7 @@ impl Searching<'_> {
                 if found.hits.len() == room {
                     return Ok((found, true));
                 }
-                cursor = Some(Cursor {
-                    stage: Stage::Paths,
-                    key,
-                    added_us: microseconds(hit.torrent.added_at),
-                    info_hash: hit.torrent.hashes.canonical(),
-                });
+                after = Some(position(&hit, key));
                 let fmt = statement::column::<i16>(row, "fmt")?;
                 let data = statement::column::<&[u8]>(row, "data")?;
                 let (holds, path) = self.look_into(&hit.torrent.name, fmt, data);
@@ -362,28 +361,29 @@ impl Searching<'_> {
         Ok((found, false))
     }
 
-    async fn path_rows(&self, cursor: Option<Cursor>, limit: usize) -> Result<Vec<Row>, SessionError> {
+    async fn path_rows(&self, after: Option<Position>, limit: usize) -> Result<Vec<Row>, SessionError> {
         let order = Order::of(self.sort);
         // A name that matches was found before. Relevance has nothing to tell paths apart by but popularity.
         let sql = format!(
             "with {TYPES}, found as materialized (
-                select info_hash, fmt, data from torrent_files where paths @@ $5::text::tsquery limit $6::int8 + 1
+                select info_hash from torrent_files where paths @@ $5::text::tsquery limit $6::int8 + 1
             ), ranked as (
-                select t.*, f.fmt, f.data, (1 + 0.2 * t.popularity)::float8 as relevance
+                select t.*, (1 + 0.2 * t.popularity)::float8 as relevance
                 from found f join torrents t using (info_hash) where not t.tsv @@ $7::text::tsquery
             ), page as (
                 select * from ranked t where {after} order by {by} limit $8
             ), total as (
                 select count(*) as number from ranked
             )
-            select {COLUMNS}, t.relevance, {key} as key, total.number, t.fmt,
-                case when octet_length(t.data) <= $9 then t.data else ''::bytea end as data
-            from total left join page t on true left join torrent_stats s using (info_hash) order by {by}",
+            select {COLUMNS}, t.relevance, {key} as key, total.number, f.fmt,
+                case when octet_length(f.data) <= $9 then f.data else ''::bytea end as data
+            from total left join page t on true left join torrent_files f using (info_hash)
+            left join torrent_stats s using (info_hash) order by {by}",
             after = order.after,
             by = order.by,
             key = order.key,
         );
-        let position = Position::of(cursor);
+        let position = Parameters::of(after);
         self.rows(
             &sql,
             &[
@@ -480,35 +480,35 @@ impl Order {
 /// Gives the parameters of a position their types, which not every order uses; never read.
 const TYPES: &str = "position as (select $1::boolean, $2::int8, $3::timestamptz, $4::bytea)";
 
-/// A cursor as parameters.
-struct Position {
+/// A position as parameters.
+struct Parameters {
     is_set: bool,
     key: i64,
     added_at: SystemTime,
     info_hash: InfoHash,
 }
 
-impl Position {
-    fn of(cursor: Option<Cursor>) -> Self {
-        let added_us = cursor.map_or(0, |cursor| cursor.added_us);
+impl Parameters {
+    fn of(after: Option<Position>) -> Self {
+        let Position { key, added_us, info_hash } =
+            after.unwrap_or(Position { key: 0, added_us: 0, info_hash: InfoHash::ZERO });
         let distance = Duration::from_micros(added_us.unsigned_abs());
         let time = if added_us < 0 {
             SystemTime::UNIX_EPOCH.checked_sub(distance)
         } else {
             SystemTime::UNIX_EPOCH.checked_add(distance)
         };
-        Self {
-            is_set: cursor.is_some(),
-            key: cursor.map_or(0, |cursor| cursor.key),
-            // A cursor that nobody has handed out may name a time that does not exist.
-            added_at: time.unwrap_or(SystemTime::UNIX_EPOCH),
-            info_hash: cursor.map_or(InfoHash::ZERO, |cursor| cursor.info_hash),
-        }
+        // A cursor that nobody has handed out may name a time that does not exist.
+        Self { is_set: after.is_some(), key, added_at: time.unwrap_or(SystemTime::UNIX_EPOCH), info_hash }
     }
 
     fn info_hash(&self) -> &[u8] {
         self.info_hash.as_bytes()
     }
+}
+
+fn position(hit: &Hit, key: i64) -> Position {
+    Position { key, added_us: microseconds(hit.torrent.added_at), info_hash: hit.torrent.hashes.canonical() }
 }
 
 fn microseconds(time: SystemTime) -> i64 {
