@@ -145,10 +145,7 @@ fn a_long_owner_waits_for_a_short_one_to_end() {
     let dir = TempDir::new();
     let options = options(&dir.join("data"));
     let search = Cluster::open(&options, Mode::Attach).unwrap();
-    let waiting = {
-        let options = options.clone();
-        std::thread::spawn(move || Cluster::open(&options, Mode::Own).unwrap())
-    };
+    let waiting = std::thread::spawn(move || Cluster::open(&options, Mode::Own).unwrap());
     drop(search);
     let owner = waiting.join().unwrap();
     assert!(owner.is_owner());
