@@ -8,6 +8,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use bendy::decoding::FromBencode;
+use bendy::value::Value;
 use krpc::{Kind, Message, NodeId, encode};
 
 /// Every packet of the corpus that is a message.
@@ -50,16 +52,25 @@ fn row(name: &str, packets: &[Vec<u8>]) {
     let tokens = best_ns(packets, |packet| {
         black_box(bendy::decoding::Decoder::new(black_box(packet)).tokens().filter(Result::is_ok).count());
     });
+    // What reading a message with bendy's own types takes.
+    let tree = best_ns(packets, |packet| {
+        let mut decoder = bendy::decoding::Decoder::new(black_box(packet)).with_max_depth(10);
+        let object = decoder.next_object().ok().flatten();
+        black_box(object.map(|object| Value::decode_bencode_object(object).is_ok()));
+    });
     println!(
-        "{name:<22} {:>4} packets {bytes:>5} bytes {parse:>8.1} {tokens:>8.1} {:>6.1}",
+        "{name:<22} {:>4} packets {bytes:>5} bytes {parse:>8.1} {tokens:>8.1} {:>5.1}x {tree:>8.1} {:>5.1}x",
         packets.len(),
-        tokens / parse
+        tokens / parse,
+        tree / parse
     );
 }
 
 fn main() {
     let packets = packets();
-    println!("parse                                      mean   krpc ns  bendy ns  ratio");
+    println!(
+        "parse                                   mean  krpc ns   tokens only by bendy   values by bendy"
+    );
     row("mixed corpus", &packets);
     let group = |belongs: &dyn Fn(&Kind<'_>) -> bool| -> Vec<Vec<u8>> {
         packets.iter().filter(|p| Message::parse(p).is_ok_and(|m| belongs(&m.kind))).cloned().collect()

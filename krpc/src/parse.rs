@@ -54,7 +54,7 @@ struct Envelope<'a> {
     method: Option<&'a [u8]>,
     version: Option<ClientVersion>,
     ip: Option<SocketAddr>,
-    read_only: Option<i64>,
+    read_only: Option<bool>,
     error: Option<(Option<ErrorCode>, &'a [u8])>,
     has_arguments: bool,
     has_reply: bool,
@@ -78,10 +78,10 @@ struct Fields<'a> {
     name: Option<&'a [u8]>,
     want: Option<Want>,
     port: Option<i64>,
-    implied_port: Option<i64>,
-    seed: Option<i64>,
-    noseed: Option<i64>,
-    scrape: Option<i64>,
+    implied_port: Option<bool>,
+    seed: Option<bool>,
+    noseed: Option<bool>,
+    scrape: Option<bool>,
     num: Option<i64>,
     interval: Option<i64>,
     seen_port: Option<i64>,
@@ -118,7 +118,7 @@ impl<'a> Envelope<'a> {
                 }
                 b"v" => self.version(&mut reader)?,
                 b"ip" => self.ip(&mut reader)?,
-                b"ro" => int(&mut reader, &mut self.read_only, &mut self.oddities)?,
+                b"ro" => flag(&mut reader, &mut self.read_only, &mut self.oddities)?,
                 b"e" => self.error(&mut reader)?,
                 _ => reader.skip()?,
             }
@@ -239,7 +239,7 @@ impl<'a> Envelope<'a> {
     }
 
     /// Makes a message of what was read.
-    #[inline]
+    #[inline(always)]
     fn finish(&mut self) -> Result<Message<'a>, ParseError> {
         let kind = self.kind.ok_or(ParseError::MissingType)?;
         let tid = self.tid.map(Tid::new);
@@ -259,13 +259,13 @@ impl<'a> Envelope<'a> {
             tid,
             version: self.version,
             ip: self.ip,
-            read_only: self.read_only.is_some_and(|ro| ro != 0),
+            read_only: self.read_only.unwrap_or(false),
             kind,
             oddities: self.oddities,
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn query(&mut self) -> Result<Query<'a>, ParseError> {
         let method = self.method.ok_or(ParseError::MissingMethod)?;
         if !self.has_arguments {
@@ -279,8 +279,8 @@ impl<'a> Envelope<'a> {
             b"find_node" => Method::FindNode { target: fields.target()? },
             b"get_peers" => Method::GetPeers {
                 info_hash: fields.info_hash()?,
-                noseed: is_set(fields.noseed),
-                scrape: is_set(fields.scrape),
+                noseed: fields.noseed.unwrap_or(false),
+                scrape: fields.scrape.unwrap_or(false),
             },
             b"announce_peer" => self.announce_peer()?,
             b"sample_infohashes" => Method::SampleInfohashes { target: fields.target()? },
@@ -296,7 +296,7 @@ impl<'a> Envelope<'a> {
 
     fn announce_peer(&mut self) -> Result<Method<'a>, ParseError> {
         let fields = &self.fields;
-        let implied_port = is_set(fields.implied_port);
+        let implied_port = fields.implied_port.unwrap_or(false);
         let port = fields.port.and_then(|port| u16::try_from(port).ok());
         let port = match port {
             None | Some(0) if !implied_port => return Err(ParseError::BadPort),
@@ -306,7 +306,7 @@ impl<'a> Envelope<'a> {
             info_hash: fields.info_hash()?,
             port,
             implied_port,
-            seed: is_set(fields.seed),
+            seed: fields.seed.unwrap_or(false),
             token: fields.token.ok_or(ParseError::MissingToken)?,
             name: fields.name,
         })
@@ -325,7 +325,7 @@ impl<'a> Envelope<'a> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn reply(&mut self) -> Result<Reply<'a>, ParseError> {
         if !self.has_reply {
             return Err(ParseError::MissingReply);
@@ -406,11 +406,11 @@ impl<'a> Fields<'a> {
                 b"interval" => int(reader, &mut self.interval, oddities)?,
                 b"want" => want(reader, &mut self.want, oddities)?,
                 b"port" => int(reader, &mut self.port, oddities)?,
-                b"implied_port" => int(reader, &mut self.implied_port, oddities)?,
-                b"seed" => int(reader, &mut self.seed, oddities)?,
+                b"implied_port" => flag(reader, &mut self.implied_port, oddities)?,
+                b"seed" => flag(reader, &mut self.seed, oddities)?,
                 b"n" => bytes(reader, &mut self.name, oddities)?,
-                b"noseed" => int(reader, &mut self.noseed, oddities)?,
-                b"scrape" => int(reader, &mut self.scrape, oddities)?,
+                b"noseed" => flag(reader, &mut self.noseed, oddities)?,
+                b"scrape" => flag(reader, &mut self.scrape, oddities)?,
                 b"BFsd" => bytes(reader, &mut self.bloom_seeds, oddities)?,
                 b"BFpe" => bytes(reader, &mut self.bloom_peers, oddities)?,
                 b"v" => {
@@ -461,6 +461,13 @@ fn bytes<'a>(
 fn int(reader: &mut Reader<'_>, slot: &mut Option<i64>, oddities: &mut Oddities) -> Result<(), Error> {
     let value = reader.int_or_skip()?;
     keep(slot, value, oddities);
+    Ok(())
+}
+
+/// Reads a flag (any integer but 0) into `slot`, unless an earlier one is there.
+fn flag(reader: &mut Reader<'_>, slot: &mut Option<bool>, oddities: &mut Oddities) -> Result<(), Error> {
+    let value = reader.int_or_skip()?;
+    keep(slot, value.map(|value| value != 0), oddities);
     Ok(())
 }
 
@@ -543,12 +550,6 @@ fn external_addr(bytes: &[u8]) -> Option<SocketAddr> {
         return Some(SocketAddr::new(Ipv6Addr::from(octets).to_canonical(), 0));
     }
     read_addr(bytes)
-}
-
-/// A flag: any integer but 0.
-#[inline]
-fn is_set(flag: Option<i64>) -> bool {
-    flag.is_some_and(|flag| flag != 0)
 }
 
 /// The number when `T` can hold it.

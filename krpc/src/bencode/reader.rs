@@ -176,28 +176,11 @@ impl<'a> Reader<'a> {
     /// [`Error::WrongType`] when it is another value, else the reason why it is no string.
     #[inline]
     pub fn bytes(&mut self) -> Result<&'a [u8], Error> {
-        let Some((first, mut tail)) = self.rest.split_first() else { return Err(Error::Truncated) };
-        let mut len = usize::from(first.wrapping_sub(b'0'));
-        if len > 9 {
-            return Err(not_a(*first));
-        }
-        loop {
-            let Some((byte, after)) = tail.split_first() else { return Err(Error::Truncated) };
-            tail = after;
-            let digit = usize::from(byte.wrapping_sub(b'0'));
-            if digit > 9 {
-                if *byte != b':' {
-                    return Err(Error::UnexpectedByte);
-                }
-                break;
-            }
-            self.padded_length |= len == 0;
-            // Digits only make it longer, so this bound also keeps the product from overflowing.
-            if len > self.len {
-                return Err(Error::LengthBeyondEnd);
-            }
-            len = len * 10 + digit;
-        }
+        let (len, tail) = match *self.rest {
+            // Nearly every key, and most short values.
+            [digit @ b'0'..=b'9', b':', ref tail @ ..] => (usize::from(digit - b'0'), tail),
+            _ => self.long_prefix()?,
+        };
         let Some((bytes, rest)) = tail.split_at_checked(len) else { return Err(Error::LengthBeyondEnd) };
         self.spend()?;
         self.rest = rest;
@@ -308,6 +291,30 @@ impl<'a> Reader<'a> {
         self.tokens_left = self.tokens_left.checked_sub(tokens).ok_or(Error::TooManyTokens)?;
         self.rest = rest;
         Ok(())
+    }
+
+    /// The length prefix that stands next, and what follows its colon.
+    #[inline]
+    fn long_prefix(&mut self) -> Result<(usize, &'a [u8]), Error> {
+        let Some((first, mut tail)) = self.rest.split_first() else { return Err(Error::Truncated) };
+        let mut len = usize::from(first.wrapping_sub(b'0'));
+        if len > 9 {
+            return Err(not_a(*first));
+        }
+        loop {
+            let Some((byte, after)) = tail.split_first() else { return Err(Error::Truncated) };
+            tail = after;
+            let digit = usize::from(byte.wrapping_sub(b'0'));
+            if digit > 9 {
+                return if *byte == b':' { Ok((len, tail)) } else { Err(Error::UnexpectedByte) };
+            }
+            self.padded_length |= len == 0;
+            // Digits only make it longer, so this bound also keeps the product from overflowing.
+            if len > self.len {
+                return Err(Error::LengthBeyondEnd);
+            }
+            len = len * 10 + digit;
+        }
     }
 
     #[inline]
