@@ -63,9 +63,11 @@ fuzz_target!(|datagram: &[u8]| {
             let again = Message::parse(&out).expect("a reply that was read can be read again");
             assert_eq!(again.tid, message.tid);
             // What may still be odd is what is passed on as it came.
-            assert!((Oddities::PADDED_LENGTH).contains(again.oddities));
+            assert!(Oddities::PADDED_LENGTH.contains(again.oddities));
             let Kind::Reply(read) = again.kind else { panic!("a reply was written") };
-            assert!(read.nodes.iter().eq(nodes) && read.nodes6.iter().eq(nodes6) && read.values.iter().eq(values));
+            assert!(
+                read.nodes.iter().eq(nodes) && read.nodes6.iter().eq(nodes6) && read.values.iter().eq(values)
+            );
             assert_eq!((read.samples, read.token, read.num), (reply.samples, reply.token, reply.num));
             assert_eq!((read.value, read.interval), (reply.value, reply.interval));
         }
