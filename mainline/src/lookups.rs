@@ -24,10 +24,11 @@ pub(crate) struct Lookups {
     slots: Vec<Slot>,
     free: Vec<u32>,
     by_hash: HashMap<InfoHash, LookupId>,
-    /// To be driven as soon as a budget allows: those a person waits for, then the others.
-    runnable: [VecDeque<LookupId>; 2],
+    /// To be driven as soon as a budget allows: those a person waits for, the other ones of the program, our own.
+    runnable: [VecDeque<LookupId>; RANKS],
     /// Want to search, but as many as may do already: in the same order.
-    queued: [VecDeque<LookupId>; 2],
+    queued: [VecDeque<LookupId>; RANKS],
+    turn: u32,
     wakes: BinaryHeap<Reverse<(Duration, LookupId)>>,
     searching: usize,
     upkeep: usize,
@@ -63,6 +64,7 @@ impl Lookups {
             by_hash: HashMap::new(),
             runnable: Default::default(),
             queued: Default::default(),
+            turn: 0,
             wakes: BinaryHeap::new(),
             searching: 0,
             upkeep: 0,
@@ -149,15 +151,15 @@ impl Lookups {
     pub(crate) fn begin_search(&mut self, id: LookupId) -> bool {
         let room = self.searching < self.searching_max;
         let Some(entry) = self.get_mut(id) else { return false };
-        let Client::Program(priority) = entry.client else { return true };
-        if entry.searching {
+        let client = entry.client;
+        if client == Client::Upkeep || entry.searching {
             return true;
         }
         if room {
             entry.searching = true;
             self.searching += 1;
         } else {
-            self.queued[rank(priority)].push_back(id);
+            self.queued[rank(client)].push_back(id);
         }
         room
     }
@@ -178,17 +180,19 @@ impl Lookups {
         if std::mem::replace(&mut entry.runnable, true) {
             return;
         }
-        let rank = match entry.client {
-            Client::Program(priority) => rank(priority),
-            Client::Upkeep => 0,
-        };
+        let rank = rank(entry.client);
         self.runnable[rank].push_back(id);
     }
 
-    /// The next lookup to drive.
+    /// The next lookup to drive: the most urgent one, and now and then the least urgent one.
     pub(crate) fn pop_runnable(&mut self) -> Option<LookupId> {
         loop {
-            let id = self.runnable.iter_mut().find_map(VecDeque::pop_front)?;
+            self.turn = self.turn.wrapping_add(1);
+            let id = if self.turn.is_multiple_of(PATIENCE) {
+                self.runnable.iter_mut().rev().find_map(VecDeque::pop_front)
+            } else {
+                self.runnable.iter_mut().find_map(VecDeque::pop_front)
+            }?;
             if let Some(entry) = self.get_mut(id) {
                 entry.runnable = false;
                 return Some(id);
@@ -235,12 +239,18 @@ impl Lookups {
     }
 }
 
-fn rank(priority: Priority) -> usize {
-    match priority {
-        Priority::User => 0,
-        Priority::Normal => 1,
+fn rank(client: Client) -> usize {
+    match client {
+        Client::Program(Priority::User) => 0,
+        Client::Program(Priority::Normal) => 1,
+        Client::Upkeep => 2,
     }
 }
+
+const RANKS: usize = 3;
+
+/// One step in so many goes to the least urgent lookup, so that our own do not wait for ever.
+const PATIENCE: u32 = 8;
 
 /// The engine's own lookups at a time: enough to enter quickly, few enough not to crowd out the rest.
 const UPKEEP_MAX: usize = 8;
