@@ -63,13 +63,18 @@ async fn a_lease_that_ended_gives_the_hash_back() {
 }
 
 #[tokio::test]
-async fn users_come_first_then_hashes_that_somebody_was_interested_in() {
+async fn users_come_first_then_what_has_a_peer_then_what_a_node_knows_then_what_was_only_overheard() {
     let test = TestDatabase::new().await;
-    put(&test, 0..5, Discovery::Sampled).await;
-    put(&test, 5..7, Discovery::Overheard).await;
+    put(&test, 0..2, Discovery::Overheard).await;
+    put(&test, 2..4, Discovery::Sampled).await;
+    put(&test, 5..7, Discovery::Announced).await;
     put(&test, 7..8, Discovery::Requested).await;
-    assert_eq!(keys(&test.run(take(2)).await)[0], hash(7));
-    assert_eq!(keys(&test.run(take(2)).await).len(), 2);
+    assert_eq!(keys(&test.run(take(1)).await), [hash(7)]);
+    for expected in [[5, 6], [2, 3], [0, 1]] {
+        let mut taken = keys(&test.run(take(2)).await);
+        taken.sort_unstable();
+        assert_eq!(taken, expected.map(hash));
+    }
     // One that waits for another try is raised, and due at once, when a user asks for it.
     test.run(BacklogFail { failures: vec![Failure { info_hash: hash(7), reason: "x".to_owned() }] }).await;
     let taken = keys(&test.run(take(100)).await);
@@ -127,6 +132,6 @@ async fn the_backlog_is_cut_to_its_bound_from_its_hopeless_end() {
     let tidied = test.run(Tidy { limits }).await;
     assert_eq!((tidied.backlog_rows, tidied.backlog_removed), (60, 40));
     assert_eq!(test.number("select count(*) from backlog where tries = 5").await, 0);
-    assert_eq!(test.number("select count(*) from backlog where priority = 1").await, 50);
+    assert_eq!(test.number("select count(*) from backlog where priority = 2").await, 50);
     assert_eq!(test.run(Tidy { limits }).await.backlog_removed, 0);
 }

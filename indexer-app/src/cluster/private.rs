@@ -55,8 +55,13 @@ impl ClusterOptions {
     /// # Errors
     /// The system does not say where this program is.
     pub fn new(data_dir: impl Into<PathBuf>) -> Result<Self, ClusterError> {
-        let guard =
-            std::env::current_exe().map_err(ClusterError::io("cannot find", "the path of this program"))?;
+        // On Linux a link to what runs, which stays good when the file is replaced by a newer version.
+        let link = Path::new("/proc/self/exe");
+        let guard = if link.exists() {
+            link.to_owned()
+        } else {
+            std::env::current_exe().map_err(ClusterError::io("cannot find", "the path of this program"))?
+        };
         Ok(Self {
             data_dir: data_dir.into(),
             programs: None,

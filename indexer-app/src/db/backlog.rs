@@ -9,7 +9,7 @@ use tea_runtime::{Session, SessionError};
 use super::{Discovery, statement};
 
 /// Highest priority: a user waits.
-const PRIORITY_MAX: i16 = 2;
+const PRIORITY_MAX: i16 = 3;
 
 /// First wait after a failed fetch.
 const BACKOFF_FIRST: Duration = Duration::from_secs(5 * 60);
@@ -29,7 +29,7 @@ pub fn backoff(tries: u16) -> Duration {
 pub struct BacklogNew {
     /// The hash.
     pub info_hash: InfoHash,
-    /// How we came to know of it; decides its priority (requested, then announced and overheard, then sampled).
+    /// How we came to know of it; decides its priority (requested, then announced, then sampled, then overheard).
     pub source: Discovery,
     /// Nodes or peers to be asked first; at most [`BacklogNew::HINTS_MAX`] are kept.
     pub hints: Vec<SocketAddr>,
@@ -277,9 +277,13 @@ impl Session for BacklogSize {
 fn priority(source: Discovery) -> i16 {
     match source {
         Discovery::Requested => PRIORITY_MAX,
-        // Somebody was interested a moment ago: there are peers.
-        Discovery::Announced | Discovery::Overheard => 1,
-        Discovery::Sampled => 0,
+        // There is a peer: it has just said so.
+        Discovery::Announced => 2,
+        // A node says that it knows peers: one packet asks for them.
+        Discovery::Sampled => 1,
+        // Often nobody has it: clients look after their tables by asking for peers of made-up hashes (libtorrent: of 184
+        // hashes that eight sessions let us hear or sample, 68 were overheard).
+        Discovery::Overheard => 0,
     }
 }
 

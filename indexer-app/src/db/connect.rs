@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tea_runtime::SessionError;
-use tokio_postgres::{Config, NoTls, config::SslMode};
+use tokio_postgres::{Config, NoTls, SimpleQueryMessage, config::SslMode};
 
 use super::{
     AppliedMigration, DatabaseError, Schema,
@@ -18,6 +18,10 @@ const MAJOR_MIN: u32 = 13;
 
 /// How long a connection may take to be made.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// How long the network to a shared server may be silent before it is asked whether it is still there, and how long what
+/// was sent may stay unconfirmed.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// How long a session waits for a connection of the pool.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -186,7 +190,8 @@ fn shared(url: &str) -> Result<Config, DatabaseError> {
     if config.get_application_name().is_none() {
         config.application_name("indexer");
     }
-    config.connect_timeout(CONNECT_MAX);
+    // A server that has gone without a word is noticed.
+    config.connect_timeout(CONNECT_MAX).keepalives_idle(SILENCE_MAX).tcp_user_timeout(SILENCE_MAX);
     Ok(config)
 }
 
@@ -197,12 +202,15 @@ async fn check_server(config: &Config) -> Result<(), DatabaseError> {
         SessionError::Unavailable(why) => unreachable(why),
         other => unreachable(other.to_string()),
     })?;
-    let version: String = client
-        .query_one("select current_setting('server_version_num')", &[])
+    let answer = client
+        .simple_query("show server_version_num")
         .await
-        .map_err(|error| unreachable(full_text(&error)))?
-        .get(0);
-    let found = version.parse::<u32>().unwrap_or(0) / 10_000;
+        .map_err(|error| unreachable(full_text(&error)))?;
+    let version = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    let found = version.and_then(|version| version.parse::<u32>().ok()).unwrap_or(0) / 10_000;
     if found < MAJOR_MIN {
         return Err(DatabaseError::ServerTooOld { found, needed: MAJOR_MIN });
     }

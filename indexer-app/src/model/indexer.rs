@@ -467,7 +467,13 @@ impl Indexer {
                                     }
                                 }
                                 Known::Stored => self.report.hashes_known += 1,
-                                Known::Due | Known::Waiting => self.report.hashes_waiting += 1,
+                                Known::Due | Known::Waiting => {
+                                    self.report.hashes_waiting += 1;
+                                    // Whoever knows it now may raise it above what was only overheard.
+                                    if entry.source != Discovery::Overheard {
+                                        storage.puts.push(entry, now);
+                                    }
+                                }
                             }
                         }
                     }

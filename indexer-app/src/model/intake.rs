@@ -42,7 +42,10 @@ pub(super) enum Seen {
 /// Hashes on their way to their first question.
 #[derive(Debug)]
 pub(super) struct Intake {
+    /// Seen in any way.
     recent: RecentHashes,
+    /// Seen in a way that promises peers: a hash that was only overheard counts as new when a node gives it as a sample.
+    promising: RecentHashes,
     waiting: HashMap<InfoHash, BacklogNew>,
     order: VecDeque<InfoHash>,
     oldest: Option<Time>,
@@ -53,6 +56,7 @@ impl Default for Intake {
     fn default() -> Self {
         Self {
             recent: RecentHashes::new(RECENT_MAX),
+            promising: RecentHashes::new(RECENT_MAX),
             waiting: HashMap::new(),
             order: VecDeque::new(),
             oldest: None,
@@ -70,7 +74,12 @@ impl Intake {
         hint: Option<SocketAddr>,
         now: Time,
     ) -> Seen {
+        let promises = source != Discovery::Overheard;
         if let Some(entry) = self.waiting.get_mut(&hash) {
+            if promises && entry.source == Discovery::Overheard {
+                entry.source = source;
+                self.promising.insert(hash);
+            }
             if let Some(hint) = hint
                 && entry.hints.len() < HINTS_MAX
                 && !entry.hints.contains(&hint)
@@ -79,11 +88,13 @@ impl Intake {
             }
             return Seen::Again;
         }
-        if !self.recent.insert(hash) {
+        let is_new_at_all = self.recent.insert(hash);
+        let is_new = if promises { self.promising.insert(hash) } else { is_new_at_all };
+        if !is_new {
             return Seen::Again;
         }
         if self.waiting.len() >= WAITING_MAX {
-            self.recent.remove(&hash);
+            self.forget(&hash);
             self.refused += 1;
             return Seen::Refused;
         }
@@ -96,6 +107,7 @@ impl Intake {
     /// The hash is to count as new when it comes again.
     pub(super) fn forget(&mut self, hash: &InfoHash) {
         self.recent.remove(hash);
+        self.promising.remove(hash);
     }
 
     /// The next hashes to ask the database for, if enough wait or have waited long enough.
@@ -149,6 +161,22 @@ mod tests {
         assert_eq!(intake.see(hash(1), Discovery::Sampled, node(1), Time::ZERO), Seen::Again);
         intake.forget(&hash(1));
         assert_eq!(intake.see(hash(1), Discovery::Sampled, node(1), Time::ZERO), Seen::New);
+    }
+
+    #[test]
+    fn a_hash_that_was_only_overheard_is_new_once_more_when_a_node_samples_it() {
+        let mut intake = Intake::default();
+        assert_eq!(intake.see(hash(1), Discovery::Overheard, None, Time::ZERO), Seen::New);
+        intake.batch(Time::ZERO, true);
+        assert_eq!(intake.see(hash(1), Discovery::Overheard, None, Time::ZERO), Seen::Again);
+        assert_eq!(intake.see(hash(1), Discovery::Sampled, node(1), Time::ZERO), Seen::New);
+        assert_eq!(intake.batch(Time::ZERO, true).unwrap()[0].hints.len(), 1);
+        assert_eq!(intake.see(hash(1), Discovery::Sampled, node(2), Time::ZERO), Seen::Again);
+        assert_eq!(intake.see(hash(1), Discovery::Overheard, None, Time::ZERO), Seen::Again);
+
+        intake.see(hash(2), Discovery::Overheard, None, Time::ZERO);
+        intake.see(hash(2), Discovery::Sampled, node(1), Time::ZERO);
+        assert_eq!(intake.batch(Time::ZERO, true).unwrap()[0].source, Discovery::Sampled);
     }
 
     #[test]

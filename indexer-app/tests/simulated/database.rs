@@ -1,0 +1,166 @@
+//! A database in memory that answers the program's sessions.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use indexer_app::{
+    db::{
+        Announced, BacklogDone, BacklogFail, BacklogFailed, BacklogNew, BacklogPut, BacklogRelease,
+        BacklogSize, BacklogTake, Known, KnownHashes, NewTorrent, NodeVisit, RecordAnnounces, RunEnd,
+        RunProgress, SaveIdentity, SaveNodes, StoreTorrents, Stored, Taken, Tidied, Tidy,
+    },
+    model::{AppEffect, Msg},
+    status::Snapshot,
+};
+use krpc::InfoHash;
+use tea_runtime::{Db, Session, SessionError, Time, sim::EffectCx};
+
+/// What it takes to answer.
+const LATENCY: Duration = Duration::from_millis(2);
+
+/// How long a failed hash is left alone.
+const BACKOFF: Duration = Duration::from_secs(60);
+
+#[derive(Default)]
+pub struct FakeDatabase {
+    pub torrents: BTreeMap<InfoHash, NewTorrent>,
+    pub asked: BTreeMap<InfoHash, u32>,
+    pub visits: Vec<NodeVisit>,
+    pub failures: BTreeMap<String, u32>,
+    pub ended: Option<String>,
+    pub last: Option<Snapshot>,
+    /// While it is set, every session fails.
+    pub is_down: bool,
+    backlog: BTreeMap<InfoHash, (Time, BacklogNew, u16)>,
+}
+
+impl FakeDatabase {
+    pub fn answer(&mut self, effect: AppEffect, cx: &mut EffectCx<'_, Msg>) {
+        let db = match effect {
+            AppEffect::Database(db) => db,
+            AppEffect::Show(snapshot) => return self.last = Some(*snapshot),
+        };
+        if self.is_down {
+            let message = db.fail(SessionError::Unavailable("the test says so".to_owned()));
+            return cx.answer_after(LATENCY, message);
+        }
+        let now = cx.now();
+        let message = Ask(db)
+            .try_answer(|KnownHashes(hashes): &KnownHashes| {
+                hashes.iter().map(|hash| (*hash, self.known(hash))).collect()
+            })
+            .or_try(|put: &BacklogPut| self.put(put, now))
+            .or_try(|take: &BacklogTake| self.take(take, now))
+            .or_try(|store: &StoreTorrents| self.store(store))
+            .or_try(|fail: &BacklogFail| self.fail(fail, now))
+            .or_try(|done: &BacklogDone| {
+                done.hashes.iter().filter(|hash| self.backlog.remove(*hash).is_some()).count() as u64
+            })
+            .or_try(|save: &SaveNodes| {
+                self.visits.extend(save.visits.iter().cloned());
+                (save.visits.len() as u64, 0)
+            })
+            .or_try(|_: &RecordAnnounces| Announced::default())
+            .or_try(|_: &RunProgress| ())
+            .or_try(|_: &BacklogRelease| 0)
+            .or_try(|_: &BacklogSize| self.backlog.len() as u64)
+            .or_try(|_: &Tidy| Tidied::default())
+            .or_try(|_: &SaveIdentity| ())
+            .or_try(|end: &RunEnd| self.ended = Some(end.ended.clone()))
+            .message();
+        cx.answer_after(LATENCY, message);
+    }
+
+    fn known(&mut self, hash: &InfoHash) -> Known {
+        *self.asked.entry(*hash).or_default() += 1;
+        if self.torrents.contains_key(hash) {
+            Known::Stored
+        } else if self.backlog.contains_key(hash) {
+            Known::Waiting
+        } else {
+            Known::No
+        }
+    }
+
+    fn put(&mut self, put: &BacklogPut, now: Time) -> u64 {
+        for entry in &put.entries {
+            self.backlog.entry(entry.info_hash).or_insert((now, entry.clone(), 0));
+        }
+        put.entries.len() as u64
+    }
+
+    fn take(&mut self, take: &BacklogTake, now: Time) -> Vec<Taken> {
+        let due = self.backlog.values_mut().filter(|(due, ..)| *due <= now).take(take.limit as usize);
+        due.map(|(due, entry, tries)| {
+            *due = now + take.lease;
+            Taken {
+                info_hash: entry.info_hash,
+                source: entry.source,
+                tries: *tries,
+                hints: entry.hints.clone(),
+            }
+        })
+        .collect()
+    }
+
+    fn store(&mut self, store: &StoreTorrents) -> Stored {
+        let mut stored = Stored::default();
+        for torrent in &store.torrents {
+            let key = torrent.hashes.canonical();
+            self.backlog.remove(&key);
+            match self.torrents.insert(key, torrent.clone()) {
+                None => stored.inserted.push(key),
+                Some(_) => stored.known += 1,
+            }
+        }
+        stored
+    }
+
+    fn fail(&mut self, fail: &BacklogFail, now: Time) -> BacklogFailed {
+        for failure in &fail.failures {
+            *self.failures.entry(failure.reason.clone()).or_default() += 1;
+            if let Some((due, _, tries)) = self.backlog.get_mut(&failure.info_hash) {
+                (*due, *tries) = (now + BACKOFF, *tries + 1);
+            }
+        }
+        BacklogFailed { waiting: fail.failures.len() as u64 }
+    }
+}
+
+/// A session that is offered to one answer after another.
+struct Ask(Db<Msg, deadpool_postgres::Client>);
+
+enum Asked {
+    Answered(Msg),
+    Not(Ask),
+}
+
+impl Ask {
+    fn try_answer<S: Session<Client = deadpool_postgres::Client>>(
+        self,
+        answer: impl FnOnce(&S) -> S::Output,
+    ) -> Asked {
+        match self.0.answer(|session: &S| Ok(answer(session))) {
+            Ok(message) => Asked::Answered(message),
+            Err(db) => Asked::Not(Self(db)),
+        }
+    }
+}
+
+impl Asked {
+    fn or_try<S: Session<Client = deadpool_postgres::Client>>(
+        self,
+        answer: impl FnOnce(&S) -> S::Output,
+    ) -> Self {
+        match self {
+            Self::Answered(_) => self,
+            Self::Not(ask) => ask.try_answer(answer),
+        }
+    }
+
+    fn message(self) -> Msg {
+        match self {
+            Self::Answered(message) => message,
+            Self::Not(Ask(db)) => panic!("the database does not know {db:?}"),
+        }
+    }
+}

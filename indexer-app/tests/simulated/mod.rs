@@ -1,0 +1,187 @@
+//! A world for the whole program: DHT nodes that answer, dead ones in their tables, seeders, and a database in memory.
+
+pub mod database;
+pub mod node;
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
+
+use bittorrent::{FetchConfig, InfoLimits, PeerId};
+use indexer_app::{
+    db::{RunId, TidyLimits},
+    model::{Flags, Indexer, Plan},
+};
+use krpc::{InfoHash, NodeId};
+use mainline::{Dht, Port};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use sha1::{Digest, Sha1};
+use tea_runtime::sim::{HostConfig, HostId, LinkPolicy, Sim};
+
+use database::FakeDatabase;
+use node::Node;
+
+/// Where all nodes listen, over UDP and TCP.
+pub const PORT: u16 = 6881;
+
+/// How many nodes a table names, and how many store what is announced.
+const K: usize = 8;
+
+/// What a world is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct WorldPlan {
+    /// Nodes that answer.
+    pub live: usize,
+    /// Share of the nodes in tables that do not.
+    pub dead_share: f64,
+    /// Torrents, each announced to the nodes closest to it.
+    pub torrents: usize,
+    /// The chance that a datagram is lost.
+    pub loss: f64,
+}
+
+/// Everybody who is, or was, in the network.
+pub struct Population {
+    /// Sorted by id; `true` answers.
+    pub nodes: Vec<(NodeId, SocketAddr, bool)>,
+    /// What each live node stores: hashes, and who seeds them.
+    pub stored: BTreeMap<SocketAddr, BTreeMap<InfoHash, SocketAddr>>,
+    /// The info dicts of the torrents.
+    pub info_dicts: BTreeMap<InfoHash, Vec<u8>>,
+}
+
+impl Population {
+    fn new(plan: WorldPlan, seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let total = (plan.live as f64 / (1.0 - plan.dead_share)).round() as usize;
+        let mut nodes: Vec<_> = (0..total)
+            .map(|index| {
+                // Each in a /24 of its own.
+                let ip = Ipv4Addr::from(0x3200_0001 + ((index as u32) << 8));
+                (NodeId::from_bytes(random.random()), SocketAddr::from((ip, PORT)), index < plan.live)
+            })
+            .collect();
+        nodes.sort_unstable();
+        let mut population = Self { nodes, stored: BTreeMap::new(), info_dicts: BTreeMap::new() };
+        let live: Vec<SocketAddr> =
+            population.nodes.iter().filter(|node| node.2).map(|node| node.1).collect();
+        for number in 0..plan.torrents {
+            let name = format!("torrent number {number}");
+            let raw = format!(
+                "d6:lengthi{}e4:name{}:{name}12:piece lengthi16384e6:pieces20:{:020}e",
+                number + 1,
+                name.len(),
+                number
+            );
+            let hash = InfoHash::from_bytes(Sha1::digest(raw.as_bytes()).into());
+            population.info_dicts.insert(hash, raw.into_bytes());
+            let seeder = live[random.random_range(0..live.len())];
+            for (_, address, lives) in population.closest(&hash.as_id(), K) {
+                if lives {
+                    population.stored.entry(address).or_default().insert(hash, seeder);
+                }
+            }
+        }
+        population
+    }
+
+    /// The nodes closest to a target, dead ones among them.
+    pub fn closest(&self, target: &NodeId, count: usize) -> Vec<(NodeId, SocketAddr, bool)> {
+        // All that share the longest prefix with the target that enough nodes share lie in one run of the sorted list.
+        let at = self.nodes.partition_point(|node| node.0 < *target);
+        let mut reach = count;
+        loop {
+            let (low, high) = (at.saturating_sub(reach), (at + reach).min(self.nodes.len()));
+            let is_whole = low == 0 && high == self.nodes.len();
+            let run = &self.nodes[low..high];
+            let mut sorted: Vec<_> = run.iter().map(|node| (node.0.distance(target), *node)).collect();
+            sorted.sort_unstable_by_key(|node| node.0);
+            sorted.truncate(count);
+            // Beyond the run nobody is closer than its ends' own neighbourhoods allow.
+            let prefix = sorted.last().map_or(0, |node| node.0.leading_zeros());
+            let ends = [low.checked_sub(1).map(|i| self.nodes[i].0), self.nodes.get(high).map(|node| node.0)];
+            if is_whole || ends.into_iter().flatten().all(|end| end.common_prefix_len(target) < prefix) {
+                return sorted.into_iter().map(|node| node.1).collect();
+            }
+            reach *= 2;
+        }
+    }
+
+    /// Hashes that at least one live node stores.
+    pub fn reachable(&self) -> Vec<InfoHash> {
+        let mut hashes: Vec<_> = self.stored.values().flat_map(|stored| stored.keys().copied()).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes
+    }
+}
+
+/// A running world with one indexer.
+pub struct SimulatedWorld {
+    pub sim: Sim,
+    pub indexer: HostId<Indexer>,
+    pub population: Rc<Population>,
+    pub database: Rc<RefCell<FakeDatabase>>,
+}
+
+impl SimulatedWorld {
+    pub fn new(plan: WorldPlan, seed: u64) -> Self {
+        let population = Rc::new(Population::new(plan, seed));
+        let mut sim = Sim::new(seed);
+        sim.set_policy(LinkPolicy::default().with_loss(plan.loss));
+        let live: Vec<_> = population.nodes.iter().filter(|node| node.2).copied().collect();
+        for (id, address, _) in &live {
+            sim.responder(address.ip(), Node::new(*id, *address, Rc::clone(&population)));
+        }
+        let bootstrap: Vec<SocketAddr> = live.iter().step_by(live.len() / 3).map(|node| node.1).collect();
+        let ip = IpAddr::from([20, 0, 0, 1]);
+        let flags = move || flags(ip, seed, &bootstrap);
+        let indexer = sim.host::<Indexer>(HostConfig::new(ip), flags);
+        let database = Rc::new(RefCell::new(FakeDatabase::default()));
+        let answering = Rc::clone(&database);
+        sim.on_effect(indexer, move |effect, cx| answering.borrow_mut().answer(effect, cx));
+        Self { sim, indexer, population, database }
+    }
+}
+
+fn flags(ip: IpAddr, seed: u64, bootstrap: &[SocketAddr]) -> Flags {
+    let mut random = StdRng::seed_from_u64(seed ^ 0x5eed);
+    let ports: Vec<SocketAddr> = (0..2).map(|index| SocketAddr::new(ip, 7000 + index)).collect();
+    let nodes = mainline::spread_ids(4, random.random())
+        .enumerate()
+        .map(|(index, id)| mainline::VirtualNodeConfig { id, port: mainline::PortIndex(index as u16 % 2) })
+        .collect();
+    let mut config = mainline::Config::new(
+        random.random(),
+        ports.iter().map(|local| Port { local: *local }).collect(),
+        nodes,
+    );
+    config.bootstrap = bootstrap.to_vec();
+    config.min_sample_interval = Duration::from_secs(60);
+    config.limits.packets_per_second = 500;
+    config.limits.new_endpoints_per_minute = 30_000;
+    Flags {
+        dht: Dht::new(&config, Duration::ZERO).expect("a good configuration"),
+        ports,
+        fetch: FetchConfig::new(PeerId::from_bytes(random.random())),
+        known: Vec::new(),
+        torrents: 0,
+        plan: Plan {
+            bootstrap: Vec::new(),
+            info: InfoLimits::default(),
+            fetches: 100,
+            run: RunId(1),
+            owner: "simulated".to_owned(),
+            started_at: SystemTime::UNIX_EPOCH,
+            duration: None,
+            once: false,
+            tidy: TidyLimits::default(),
+            loopback_only: false,
+            connect_from: Vec::new(),
+        },
+    }
+}

@@ -1,0 +1,127 @@
+//! A DHT node and seeder, as small as one can be.
+
+use std::{collections::BTreeMap, net::SocketAddr, rc::Rc};
+
+use bittorrent::extension_handshake::UT_METADATA_ID;
+use krpc::{CompactNode, InfoHash, Kind, Message, Method, NodeId, encode};
+use tea_runtime::{
+    Close, StreamEvent,
+    sim::{Out, Responder, SimStream},
+};
+
+use super::{K, Population};
+
+/// Samples in an answer, and for how long they stay the same.
+const SAMPLES: usize = 20;
+const SAMPLE_INTERVAL_S: u32 = 300;
+
+pub struct Node {
+    id: NodeId,
+    address: SocketAddr,
+    population: Rc<Population>,
+    streams: BTreeMap<SimStream, Vec<u8>>,
+}
+
+impl Node {
+    pub fn new(id: NodeId, address: SocketAddr, population: Rc<Population>) -> Self {
+        Self { id, address, population, streams: BTreeMap::new() }
+    }
+
+    fn nodes_near(&self, target: &NodeId) -> Vec<CompactNode> {
+        let near = self.population.closest(target, K + 1).into_iter();
+        near.filter(|node| node.1 != self.address)
+            .take(K)
+            .map(|(id, addr, _)| CompactNode { id, addr })
+            .collect()
+    }
+}
+
+impl Responder for Node {
+    fn datagram(&mut self, to: SocketAddr, from: SocketAddr, payload: &[u8], out: &mut Out<'_>) {
+        let Ok(message) = Message::parse(payload) else { return };
+        let Kind::Query(query) = message.kind else { return };
+        let reply = encode::Reply { ip: Some(from), ..encode::Reply::new(message.tid, self.id) };
+        let population = Rc::clone(&self.population);
+        let stored = population.stored.get(&self.address);
+        // As libtorrent does: within the interval the same ones, then the next.
+        let round = out.now().since_start().as_secs() / u64::from(SAMPLE_INTERVAL_S);
+        out.send(to, from, |buffer| match query.method {
+            Method::FindNode { target } => {
+                encode::Reply { nodes: Some(&self.nodes_near(&target)), ..reply }.encode(buffer);
+            }
+            Method::GetPeers { info_hash, .. } => {
+                let values: Vec<_> =
+                    stored.and_then(|stored| stored.get(&info_hash)).copied().into_iter().collect();
+                let nodes = self.nodes_near(&info_hash.as_id());
+                encode::Reply { nodes: Some(&nodes), values: &values, token: Some(b"tokn"), ..reply }
+                    .encode(buffer);
+            }
+            Method::SampleInfohashes { target } => {
+                let all: Vec<InfoHash> = stored.into_iter().flat_map(BTreeMap::keys).copied().collect();
+                let start = if all.len() > SAMPLES { round as usize * SAMPLES % all.len() } else { 0 };
+                let samples: Vec<InfoHash> =
+                    all.iter().cycle().skip(start).take(all.len().min(SAMPLES)).copied().collect();
+                encode::Reply {
+                    nodes: Some(&self.nodes_near(&target)),
+                    samples: Some(&samples),
+                    num: Some(all.len() as u64),
+                    interval: Some(SAMPLE_INTERVAL_S),
+                    ..reply
+                }
+                .encode(buffer);
+            }
+            _ => reply.encode(buffer),
+        });
+    }
+
+    fn accepts(&mut self, _: SocketAddr, _: SocketAddr) -> bool {
+        true
+    }
+
+    /// BEP 3, 9 and 10, for info dicts of one piece.
+    fn stream(&mut self, stream: SimStream, event: StreamEvent, out: &mut Out<'_>) {
+        match event {
+            StreamEvent::Data(bytes) => {
+                let buffer = self.streams.entry(stream).or_default();
+                buffer.extend_from_slice(&bytes);
+                let hash = buffer.get(28..48).and_then(|hash| InfoHash::try_from(hash).ok());
+                let raw = hash.and_then(|hash| self.population.info_dicts.get(&hash));
+                let (Some(hash), Some(raw)) = (hash, raw) else {
+                    if buffer.len() >= 48 {
+                        out.close(stream, Close::Reset);
+                    }
+                    return;
+                };
+                if !buffer.ends_with(b"piecei0ee") {
+                    let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\0".to_vec();
+                    hello.extend_from_slice(hash.as_bytes());
+                    hello.extend_from_slice(self.id.as_bytes());
+                    hello.extend(extended(
+                        0,
+                        &format!("d1:md11:ut_metadatai3ee13:metadata_sizei{}ee", raw.len()),
+                        &[],
+                    ));
+                    if buffer.len() == bytes.len() {
+                        out.write(stream, &hello);
+                    }
+                } else {
+                    // The id that the other side has chosen for its ut_metadata.
+                    let header = format!("d8:msg_typei1e5:piecei0e10:total_sizei{}ee", raw.len());
+                    let answer = extended(UT_METADATA_ID, &header, raw);
+                    out.write(stream, &answer);
+                }
+            }
+            StreamEvent::Closed(_) => drop(self.streams.remove(&stream)),
+            _ => {}
+        }
+    }
+}
+
+fn extended(id: u8, header: &str, raw: &[u8]) -> Vec<u8> {
+    let length = 2 + header.len() + raw.len();
+    let mut message = (length as u32).to_be_bytes().to_vec();
+    message.extend([20, id]);
+    message.extend_from_slice(header.as_bytes());
+    message.extend_from_slice(raw);
+    message
+}
