@@ -124,7 +124,7 @@ pub struct Limits {
     pub packets_per_second: u32,
     /// Remote endpoints a minute that we start to speak to: each costs a home router a NAT entry.
     pub new_endpoints_per_minute: u32,
-    /// Nodes kept in the node table, about 200 bytes each.
+    /// Nodes kept in the node table, about 250 bytes each.
     pub nodes_max: usize,
     /// Verified contacts shared by all routing tables, 32 bytes each per family.
     pub contacts_max: usize,

@@ -398,6 +398,16 @@ mod tests {
         assert!(news(&mut table, Some(100), 600) < 0.3);
     }
 
+    #[test]
+    fn a_node_takes_about_two_hundred_and_fifty_bytes_in_all() {
+        // Besides its slot: an entry by endpoint, one by IP, a place in a slice and one in the queue of visits; hash
+        // tables are full to 7/8 at best.
+        let entries = size_of::<(Endpoint, u32)>() + size_of::<(IpAddr, u16)>() + 2;
+        let queued = size_of::<(Duration, NodeRef)>();
+        let all = size_of::<Slot>() + entries * 8 / 7 + size_of::<u32>() + queued;
+        assert!((200..=250).contains(&all), "{all}");
+    }
+
     proptest! {
         #[test]
         fn it_agrees_with_a_list(

@@ -163,7 +163,11 @@ impl World {
                 (0..3).map(|peer| SocketAddr::from(([60 + peer, a, b, 9], 51_413))).collect();
             let mut live: Vec<usize> =
                 (0..self.nodes.len()).filter(|index| self.nodes[*index].nature.stores()).collect();
-            live.sort_unstable_by_key(|index| self.nodes[*index].id.distance(&info_hash.as_id()));
+            if live.len() > 8 {
+                live.select_nth_unstable_by_key(7, |index| {
+                    self.nodes[*index].id.distance(&info_hash.as_id())
+                });
+            }
             for index in live.into_iter().take(8) {
                 self.nodes[index].store(info_hash, peers.clone());
             }
