@@ -45,10 +45,11 @@ impl Dht {
         }
     }
 
-    /// Whether the start-up is over: every bootstrap address was tried, every virtual node has joined.
+    /// Whether the start-up is over: every bootstrap address was tried, and every virtual node has joined, unless
+    /// there is nobody to join.
     pub(crate) fn has_joined(&self) -> bool {
-        let all = self.joins();
-        self.bootstrap.is_settled() && self.rounds.joining == 0 && self.rounds.join_next >= all
+        let joined = self.rounds.join_next >= self.joins() || self.table.len() == 0;
+        self.bootstrap.is_settled() && self.rounds.joining == 0 && joined
     }
 
     /// A lookup of ours for contacts is over.

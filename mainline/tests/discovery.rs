@@ -267,3 +267,15 @@ fn ten_thousand_virtual_nodes_start_without_a_storm() {
     let idle = watch.queries + watch.answers - before;
     assert!(idle < 60 * 40, "{idle} packets in an idle minute");
 }
+
+#[test]
+fn a_sweep_with_nobody_to_visit_ends() {
+    let mut world = World::new(21, 0.0);
+    let dead = vec![world::node_addr(1), world::node_addr(2)];
+    world.add_engine(1, 4, dead);
+    let end = world.now + Duration::from_secs(60);
+    assert!(world.run_until(end, |world| world.engines[0].dht.sweep_progress().finished));
+    assert_eq!(world.engines[0].dht.sweep_progress().visited, 0);
+    // Each address was tried a few times, at growing pauses.
+    assert!((10..=14).contains(&world.engines[0].watch.queries), "{}", world.engines[0].watch.queries);
+}
