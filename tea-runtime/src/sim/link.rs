@@ -78,13 +78,12 @@ impl LinkPolicy {
         delay
     }
 
-    /// How long one TCP segment travels, with as many repetitions as loss makes necessary.
-    pub(super) fn travel_reliably(&self, pair: u64, rng: &mut SimRng) -> Duration {
+    /// How long one TCP segment travels, with as many repetitions as loss makes necessary, the first after `timeout`.
+    pub(super) fn travel_reliably(&self, pair: u64, mut timeout: Duration, rng: &mut SimRng) -> Duration {
         let mut delay = fixed_between(&self.latency, pair);
         if !self.jitter.is_zero() {
             delay += rng.between(&(Duration::ZERO..self.jitter));
         }
-        let mut timeout = RETRANSMIT_MIN;
         for _ in 0..REPETITIONS_MAX {
             if !rng.chance(self.loss) {
                 break;
@@ -96,9 +95,7 @@ impl LinkPolicy {
     }
 }
 
-/// The first retransmission timeout of a segment, as Linux has it; doubles each time.
-pub(super) const RETRANSMIT_MIN: Duration = Duration::from_millis(200);
-/// Repetitions of one segment that loss can cause. 8 make 51 s: a link that bad breaks the stream's own limits first.
+/// Repetitions of one segment that loss can cause. 8 make 51 s at least: a link that bad breaks a stream's limits first.
 const REPETITIONS_MAX: u32 = 8;
 
 #[cfg(test)]
@@ -119,7 +116,9 @@ mod tests {
     fn loss_delays_what_is_sent_reliably() {
         let policy = LinkPolicy::fixed(Duration::from_millis(10)).with_loss(0.5);
         let mut rng = SimRng::new(1);
-        let delays: Vec<u128> = (0..1000).map(|_| policy.travel_reliably(1, &mut rng).as_millis()).collect();
+        let delays: Vec<u128> = (0..1000)
+            .map(|_| policy.travel_reliably(1, Duration::from_millis(200), &mut rng).as_millis())
+            .collect();
         let times = |delay| delays.iter().filter(|other| **other == delay).count();
         assert!((440..560).contains(&times(10)), "{}", times(10));
         assert!((200..300).contains(&times(210)), "{}", times(210));

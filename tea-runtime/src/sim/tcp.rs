@@ -9,7 +9,6 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    link::RETRANSMIT_MIN,
     network::Route,
     world::{Event, World},
 };
@@ -138,6 +137,16 @@ impl End {
         self.state = EndState::Gone;
         self.pending = VecDeque::new();
         self.inbox = VecDeque::new();
+    }
+}
+
+impl Segment {
+    /// When it is sent again for the first time.
+    const fn first_timeout(&self) -> Duration {
+        match self {
+            Self::Syn | Self::SynAck => SYN_TIMEOUT,
+            Self::Data(_) | Self::Fin | Self::Reset => RETRANSMIT_MIN,
+        }
     }
 }
 
@@ -461,8 +470,7 @@ impl World {
     /// Puts a segment on an end's wire.
     fn tcp_transmit(&mut self, id: EndId, segment: Segment) {
         let Some((from, to)) = self.tcp_nodes(id) else { return };
-        let travel = self.tcp_travel(from, to);
-        let due = self.now + travel;
+        let due = self.now + self.tcp_travel(from, to, segment.first_timeout());
         if let Some(end) = self.tcp.end_mut(id) {
             end.wire.push_back((due, segment));
         }
@@ -484,10 +492,8 @@ impl World {
         let now = self.now;
         let end = self.tcp.end_mut(id)?;
         let (_, head) = end.wire.front()?;
-        let (first, attempts_max) = match head {
-            Segment::Syn => (SYN_TIMEOUT, SYN_ATTEMPTS_MAX),
-            _ => (RETRANSMIT_MIN, ATTEMPTS_MAX),
-        };
+        let first = head.first_timeout();
+        let attempts_max = if let Segment::Syn = head { SYN_ATTEMPTS_MAX } else { ATTEMPTS_MAX };
         end.attempts += 1;
         let abandoned = end.state == EndState::Gone;
         if !abandoned && end.attempts < attempts_max {
@@ -508,13 +514,13 @@ impl World {
     /// Tells the other side's kernel that the user of this end has taken bytes.
     fn tcp_acknowledge(&mut self, id: EndId, bytes: usize) {
         let Some((from, to)) = self.tcp_nodes(id) else { return };
-        let at = self.now + self.tcp_travel(from, to);
+        let at = self.now + self.tcp_travel(from, to, RETRANSMIT_MIN);
         self.queue.push(at, Event::Acknowledged { end: id.other(), bytes });
     }
 
-    fn tcp_travel(&mut self, from: u32, to: u32) -> Duration {
+    fn tcp_travel(&mut self, from: u32, to: u32, timeout: Duration) -> Duration {
         let pair = self.net.pair(from, to);
-        self.net.policy(&self.nodes, from, to).travel_reliably(pair, &mut self.rng)
+        self.net.policy(&self.nodes, from, to).travel_reliably(pair, timeout, &mut self.rng)
     }
 
     /// The nodes that a segment of this end goes from and to.
@@ -539,7 +545,9 @@ impl World {
 const WINDOW_BYTES: usize = 256 << 10;
 /// What travels as one piece.
 const SEGMENT_BYTES_MAX: usize = 16 << 10;
-/// The first retransmission timeout of a SYN (RFC 6298, 2.1); doubles each time.
+/// The first retransmission timeout of a segment, as Linux has it; doubles each time.
+const RETRANSMIT_MIN: Duration = Duration::from_millis(200);
+/// That of a SYN and of its answer (RFC 6298, 2.1).
 const SYN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Linux gives up connecting after 127 s: 7 attempts (`tcp_syn_retries`).
 const SYN_ATTEMPTS_MAX: u32 = 7;
