@@ -9,7 +9,7 @@ use std::{
 
 use super::{CommandError, ask, open_to_ask, table, table::Table};
 use crate::{
-    db::{RunStats, Statistics, Stats},
+    db::{RunStats, Statistics, Stats, Work},
     settings::Settings,
 };
 
@@ -37,15 +37,15 @@ fn as_json(statistics: &Statistics) -> serde_json::Value {
                 .work
                 .iter()
                 .map(|work| {
-                    let failed: u64 = work.failed.values().sum();
+                    let (failed, in_flight) = unfinished(run, work);
                     (
                         work.kind.as_str(),
                         serde_json::json!({
                             "attempted": work.attempted,
                             "succeeded": work.succeeded,
-                            "failed": failed,
-                            "failed_by_reason": work.failed,
-                            "in_flight": if is_over(run) { 0 } else { work.in_flight },
+                            "failed": failed.values().sum::<u64>(),
+                            "failed_by_reason": failed,
+                            "in_flight": in_flight,
                         }),
                     )
                 })
@@ -142,8 +142,7 @@ fn as_text(statistics: &Statistics) -> String {
     for run in runs {
         for (index, work) in run.work.iter().enumerate() {
             let first = |text: String| if index == 0 { text } else { String::new() };
-            let failed: u64 = work.failed.values().sum();
-            let in_flight = if is_over(run) { 0 } else { work.in_flight };
+            let (failed, in_flight) = unfinished(run, work);
             table.row([
                 first(run.id.to_string()),
                 first(time(run.started)),
@@ -151,9 +150,9 @@ fn as_text(statistics: &Statistics) -> String {
                 work.kind.clone(),
                 work.attempted.to_string(),
                 work.succeeded.to_string(),
-                failed.to_string(),
+                failed.values().sum::<u64>().to_string(),
                 in_flight.to_string(),
-                listed(&work.failed),
+                listed(&failed),
             ]);
         }
     }
@@ -179,8 +178,14 @@ fn listed<K: AsRef<str>>(counts: &BTreeMap<K, u64>) -> String {
     if text.is_empty() { "-".to_owned() } else { text }
 }
 
-fn is_over(run: &RunStats) -> bool {
-    run.stopped.is_some() || run.interrupted
+/// What failed, by reason, and what is in flight: of an interrupted run what was in flight has failed.
+fn unfinished(run: &RunStats, work: &Work) -> (BTreeMap<String, u64>, u64) {
+    let mut failed = work.failed.clone();
+    if !run.interrupted || work.in_flight == 0 {
+        return (failed, work.in_flight);
+    }
+    *failed.entry("interrupted".to_owned()).or_default() += work.in_flight;
+    (failed, 0)
 }
 
 fn state(run: &RunStats) -> &str {

@@ -222,6 +222,8 @@ impl Program for Indexer {
     fn update(&mut self, msg: Msg, cx: &Context, cmd: &mut Cmd<Self>) {
         let now = cx.now.since_start();
         match msg {
+            // What arrives while it ends would have to be stored too, and the end would not come.
+            Msg::Datagram(..) if self.ending != Ending::Running => {}
             Msg::Datagram(Key::Port(port), datagram) => {
                 self.dht.receive(now, PortIndex(port), datagram.from(), datagram.payload(), &mut self.out);
                 self.carry_out(cx, cmd);
@@ -532,6 +534,8 @@ impl Indexer {
                     Err(error) => put_back(&mut storage.discards, "useless info-hashes", &error, now),
                 }
             }
+            // If they are not given back now, they are at the next start.
+            Answer::Released(result) => storage.note(&result),
             Answer::Visits(result) => {
                 storage.note(&result);
                 match result {
@@ -570,7 +574,7 @@ impl Indexer {
         if self.ending == Ending::Running {
             if !self.reporting && self.seconds.is_multiple_of(REPORT_EVERY) {
                 self.reporting = true;
-                let work = self.report.work(&self.resolver, &self.dht);
+                let work = self.report.work(&self.ending, &self.resolver, &self.dht);
                 cmd.perform(effect(RunProgress { run: self.plan.run, work }, Answer::Reported));
             }
             if self.seconds.is_multiple_of(COUNT_EVERY) {
@@ -670,12 +674,16 @@ impl Indexer {
         if self.ending != Ending::Running {
             return;
         }
+        // What failed is said at the end, in a sentence of its own.
+        if !matches!(ending, Ending::Failed(_)) {
+            tracing::info!(why = ending.word(), "ending: what is verified is being stored");
+        }
         self.ending = ending;
         let now = cx.now.since_start();
         self.resolver.abort(now, &mut |job, slot, wire| carry(cmd, &self.plan.connect_from, job, slot, wire));
         self.settle(cx);
         let release = BacklogRelease { owner: self.plan.owner.clone() };
-        cmd.perform(effect(release, |result| Answer::Discarded(result.map(|_| 0))));
+        cmd.perform(effect(release, Answer::Released));
         cmd.after(Key::Grace, GRACE, Msg::Grace, cx);
         self.go_on(cx, cmd);
     }
@@ -685,7 +693,7 @@ impl Indexer {
         match self.closing {
             Closing::NotYet if self.storage.is_empty() && self.intake.waiting() == 0 => {
                 self.closing = Closing::Reporting;
-                let work = self.report.work(&self.resolver, &self.dht);
+                let work = self.report.work(&self.ending, &self.resolver, &self.dht);
                 let end = RunEnd { run: self.plan.run, ended: self.ending.word().to_owned(), work };
                 cmd.perform(effect(end, Answer::Closed));
             }

@@ -85,6 +85,8 @@ pub enum Answer {
     Failed(Result<BacklogFailed, SessionError>),
     /// Hashes that are of no use were taken out.
     Discarded(Result<u64, SessionError>),
+    /// Hashes that were in hand at the end were given back.
+    Released(Result<u64, SessionError>),
     /// Visits to nodes were recorded.
     Visits(Result<(), SessionError>),
     /// Announces were counted.

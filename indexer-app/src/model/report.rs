@@ -5,7 +5,13 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 use bittorrent::PeerOutcome;
 use mainline::{Dht, VisitOutcome, VisitRecord};
 
-use super::{indexer::Ending, intake::Intake, rates::Rate, resolver::Resolver, storage::Storage};
+use super::{
+    indexer::Ending,
+    intake::Intake,
+    rates::Rate,
+    resolver::{RUN_ENDED, Resolver},
+    storage::Storage,
+};
 use crate::{
     db::{Discovery, Work},
     status::Snapshot,
@@ -83,20 +89,24 @@ impl Report {
         *self.visits_failed.entry(reason).or_default() += 1;
     }
 
-    /// What the run has attempted, achieved and failed at, for its report in the database.
-    pub(super) fn work(&self, resolver: &Resolver, dht: &Dht) -> Vec<Work> {
+    /// What the run has attempted, achieved and failed at, for its report in the database. Once it has ended nothing is
+    /// in flight any more.
+    pub(super) fn work(&self, ending: &Ending, resolver: &Resolver, dht: &Dht) -> Vec<Work> {
         let owned = |reasons: &BTreeMap<&'static str, u64>| {
             reasons.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect::<BTreeMap<_, _>>()
         };
-        let visits_failed: u64 = self.visits_failed.values().sum();
-        let visiting = dht.sweep_progress().in_flight;
+        let mut visits_failed = owned(&self.visits_failed);
+        let mut visiting = dht.sweep_progress().in_flight;
+        if *ending != Ending::Running && visiting > 0 {
+            visits_failed.insert(RUN_ENDED.to_owned(), std::mem::take(&mut visiting));
+        }
         vec![
             Work {
                 kind: "visits".to_owned(),
-                attempted: self.visits_replied + visits_failed + visiting,
+                attempted: self.visits_replied + visits_failed.values().sum::<u64>() + visiting,
                 succeeded: self.visits_replied,
                 in_flight: visiting,
-                failed: owned(&self.visits_failed),
+                failed: visits_failed,
             },
             Work {
                 kind: "fetches".to_owned(),
@@ -119,7 +129,7 @@ impl Report {
     ) -> String {
         let mut text = format!("{}\n", ending.word());
         // Writing into a String does not fail.
-        for work in self.work(resolver, dht) {
+        for work in self.work(ending, resolver, dht) {
             let failed: u64 = work.failed.values().sum();
             let _ = write!(
                 text,

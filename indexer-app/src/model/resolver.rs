@@ -46,6 +46,9 @@ const NO_PEERS: Reason = "no peers found";
 /// Every peer that was named had failed a moment ago.
 const PEERS_REST: Reason = "all peers failed lately";
 
+/// The run ended before the hash came to anything.
+pub(super) const RUN_ENDED: Reason = "run ended";
+
 /// What is to be done on the network for a fetch.
 #[derive(Debug)]
 pub(super) enum Wire<'a> {
@@ -363,13 +366,14 @@ impl Resolver {
         }
     }
 
-    /// Gives everything up. What was in flight or waited stays in the backlog.
+    /// Gives everything up. What was in flight or waited stays in the backlog; what was in flight counts as failed.
     pub(super) fn abort(&mut self, now: Duration, wire: &mut impl FnMut(u32, Slot, Wire<'_>)) {
         self.queue.clear();
         self.queued.clear();
         self.ready.clear();
         let ids: Vec<u32> = self.jobs.keys().copied().collect();
         for id in ids {
+            self.count_failed(RUN_ENDED);
             if let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) {
                 fetch.abort(now, &mut self.out);
                 for action in self.out.drain() {
@@ -377,6 +381,7 @@ impl Resolver {
                         wire(id, slot, Wire::Reset);
                     }
                 }
+                self.counters.merge(fetch.counters());
             }
         }
         self.jobs.clear();
