@@ -16,7 +16,7 @@ use rand::{
 };
 use tea_runtime::{BoxFuture, Manager, PgManager, Reply, Runtime};
 
-use super::{CommandError, ask, database_choice};
+use super::{CommandError, ask, database_choice, interruption::Interruption};
 use crate::{
     cli::RunOptions,
     cluster::{ClusterEvent, EventSink, Mode},
@@ -34,6 +34,10 @@ const CONNECTIONS: usize = 6;
 
 /// Nodes read for a warm start: enough to find all others again.
 const WARM_NODES: u32 = 200_000;
+
+/// How long the runtime waits for what is under way when the model has ended, and then for the sessions. The model has
+/// waited for all that matters before.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Sockets beside those of the fetches: ports, database, files, and what the runtime and libraries open.
 const OTHER_SOCKETS: u64 = 256;
@@ -68,15 +72,37 @@ pub(super) async fn crawl(
     let events = EventSink::new(|event| match event {
         ClusterEvent::Started => tracing::info!("the private database is up"),
         ClusterEvent::Died { reason } => {
-            tracing::error!(%reason, "the private database died; starting it again")
+            tracing::error!(%reason, "the private database died; starting it again");
         }
         ClusterEvent::Restarted => tracing::info!("the private database is up again"),
     });
-    let mut database = db::connect(&database_choice(settings, Mode::Own, events)?, CONNECTIONS).await?;
-    let outcome = crawl_into(settings, options, &mut screen, goal, &mut database, sockets).await;
+    let choice = database_choice(settings, Mode::Own, events)?;
+    let mut interruption = Interruption::listen()?;
+    let Some(database) = interruption.or(db::connect(&choice, CONNECTIONS)).await else {
+        // The server that was being started ends with us.
+        return Ok(());
+    };
+    let mut database = database?;
+    let outcome = match interruption.or(prepare(settings, options, &mut database)).await {
+        None => Ok(None),
+        Some(Err(error)) => Err(error),
+        Some(Ok(flags)) => {
+            let config = tea_runtime::Config { streams_max: sockets, grace: GRACE, ..Default::default() };
+            screen.start();
+            let effects = Effects {
+                database: PgManager::new(database.pool.clone()),
+                screen: screen.clone(),
+                last_logged: None,
+                goal,
+            };
+            let run = Runtime::new(config).manager(effects).run::<Indexer>(flags);
+            interruption.hand_over(run).await.map(Some).map_err(CommandError::from)
+        }
+    };
     screen.finish();
-    database.close().await;
-    let model = outcome?;
+    // All is stored: whoever cannot wait for the server may go, and it ends by itself.
+    Interruption::listen()?.or(database.close()).await;
+    let Some(model) = outcome? else { return Ok(()) };
     report(&model)?;
     match model.ending() {
         Ending::Failed(why) => Err(CommandError::Said(why.clone())),
@@ -84,14 +110,12 @@ pub(super) async fn crawl(
     }
 }
 
-async fn crawl_into(
+/// Brings the database into order and reads what the last run has left in it.
+async fn prepare(
     settings: &Settings,
     options: RunOptions,
-    screen: &mut Screen,
-    goal: Option<Goal>,
     database: &mut Database,
-    sockets: usize,
-) -> Result<Indexer, CommandError> {
+) -> Result<Flags, CommandError> {
     if settings.fresh_database {
         database.clear().await?;
     }
@@ -125,7 +149,7 @@ async fn crawl_into(
     let run = ask(database, RunStart { by_whom, version, once: options.once }).await?;
 
     let fetch = fetch_config(settings)?;
-    let flags = Flags {
+    Ok(Flags {
         dht: Dht::new(&dht_config(settings, &id_seed, external)?, Duration::ZERO)?,
         ports: settings.port_addresses(),
         fetch,
@@ -144,16 +168,7 @@ async fn crawl_into(
             connect_from: settings.bind.iter().copied().filter(|ip| !ip.is_unspecified()).collect(),
             tidy: TidyLimits { backlog_rows_max: settings.backlog_max, ..TidyLimits::default() },
         },
-    };
-    let config = tea_runtime::Config { streams_max: sockets, ..tea_runtime::Config::default() };
-    screen.start();
-    let effects = Effects {
-        database: PgManager::new(database.pool.clone()),
-        screen: screen.clone(),
-        last_logged: None,
-        goal,
-    };
-    Ok(Runtime::new(config).manager(effects).run::<Indexer>(flags).await?)
+    })
 }
 
 /// Performs the program's effects: sessions on the pool, status on the screen.

@@ -4,6 +4,7 @@ mod config;
 mod crawl;
 mod demo;
 mod export;
+mod interruption;
 mod migrate;
 mod request;
 mod search;
@@ -123,6 +124,8 @@ fn database_choice(
     options.programs = settings.postgres_bin.clone();
     options.shared_buffers = settings.shared_buffers;
     options.events = events;
+    // What starts empty each time need not survive the machine.
+    options.fsync = !settings.fresh_database;
     Ok(DatabaseChoice::Private { cluster: options, mode, database: DATABASE.to_owned() })
 }
 
