@@ -250,6 +250,8 @@ fn with_settings(mut command: Command, crawl: bool) -> Command {
             let mut arg = Arg::new(definition.name)
                 .long(definition.name)
                 .value_name(definition.value)
+                // So that what is wrong with one is said by the setting, not by a look at its hyphen.
+                .allow_negative_numbers(true)
                 .help_heading("Settings")
                 .help(match definition.default {
                     Some(default) => format!("{} [default: {default}]", definition.help),

@@ -25,8 +25,8 @@ use super::{
 };
 use crate::{
     db::{
-        Announce, BacklogRelease, BacklogSize, BacklogTake, Discovery, Failure, Hashes, Known, NewTorrent,
-        NodeVisit, RunEnd, RunId, RunProgress, SaveIdentity, Tidy, TidyLimits,
+        Announce, BacklogRelease, BacklogSize, BacklogTake, DecayPopularity, Discovery, Failure, Hashes,
+        Known, NewTorrent, NodeVisit, RunEnd, RunId, RunProgress, SaveIdentity, Tidy, TidyLimits,
     },
     settings::HostPort,
 };
@@ -43,6 +43,9 @@ const REPORT_EVERY: u64 = 10;
 
 /// Seconds between two removals of what the database keeps beyond its bounds.
 const TIDY_EVERY: u64 = 600;
+
+/// Torrents whose popularity is lowered at a time.
+const DECAY_MAX: u32 = 5_000;
 
 /// How long the addresses of bootstrap nodes hold before their names are looked up again, while no contact is known.
 const BOOTSTRAP_AGAIN: Duration = Duration::from_secs(30);
@@ -164,6 +167,8 @@ pub struct Indexer {
     taking: bool,
     backlog_rests_until: Time,
     reporting: bool,
+    /// Names of bootstrap nodes that are being looked up.
+    names_pending: usize,
     seconds: u64,
 }
 
@@ -209,6 +214,7 @@ impl Program for Indexer {
             taking: false,
             backlog_rests_until: Time::ZERO,
             reporting: false,
+            names_pending: 0,
             seconds: 0,
             plan,
         };
@@ -245,7 +251,7 @@ impl Program for Indexer {
                     |job, slot, wire: Wire<'_>| carry(cmd, &self.plan.connect_from, job, slot, wire);
                 match event {
                     StreamEvent::Opened { peer, .. } => {
-                        self.resolver.opened(now, fetch, slot, peer, &mut wire)
+                        self.resolver.opened(now, fetch, slot, peer, &mut wire);
                     }
                     StreamEvent::Data(bytes) => self.resolver.received(now, fetch, slot, &bytes, &mut wire),
                     StreamEvent::Closed(reason) => {
@@ -266,14 +272,19 @@ impl Program for Indexer {
                 );
                 cmd.quit();
             }
-            Msg::Resolved { name, result } => match result {
-                Ok(addresses) => {
-                    for address in addresses {
-                        self.dht.add_bootstrap(now, address);
+            Msg::Resolved { name, result } => {
+                self.names_pending = self.names_pending.saturating_sub(1);
+                match result {
+                    Ok(addresses) => {
+                        for address in addresses {
+                            self.dht.add_bootstrap(now, address);
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(%name, %error, "a bootstrap node's name could not be looked up");
                     }
                 }
-                Err(error) => tracing::warn!(%name, %error, "a bootstrap node's name could not be looked up"),
-            },
+            }
             Msg::Bootstrap => self.look_up_bootstrap(cx, cmd),
             Msg::Database(answer) => {
                 self.database(answer, cx);
@@ -562,6 +573,7 @@ impl Indexer {
             }
             Answer::IdentitySaved(result) => storage.note(&result),
             Answer::Tidied(result) => storage.note(&result),
+            Answer::Decayed(result) => storage.note(&result),
             Answer::Counted(result) => {
                 storage.note(&result);
                 self.report.backlog = result.ok();
@@ -582,6 +594,7 @@ impl Indexer {
             }
             if self.seconds.is_multiple_of(TIDY_EVERY) {
                 cmd.perform(effect(Tidy { limits: self.plan.tidy }, Answer::Tidied));
+                cmd.perform(effect(DecayPopularity { limit: DECAY_MAX }, Answer::Decayed));
             }
         }
         let ports = self.bound.iter().filter(|bound| **bound).count();
@@ -623,6 +636,7 @@ impl Indexer {
 
     fn look_up_bootstrap(&mut self, cx: &Context, cmd: &mut Cmd<Self>) {
         for host in &self.plan.bootstrap {
+            self.names_pending += 1;
             let name = host.to_string();
             let target = (host.host.clone(), host.port);
             cmd.task(
@@ -661,7 +675,8 @@ impl Indexer {
 
     /// Whether the sweep is over and all that it found has been dealt with.
     fn is_swept(&self) -> bool {
-        self.dht.sweep_progress().finished
+        self.names_pending == 0
+            && self.dht.sweep_progress().finished
             && self.intake.waiting() == 0
             && self.resolver.in_flight() == 0
             && self.resolver.waiting() == 0

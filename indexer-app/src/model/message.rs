@@ -97,6 +97,8 @@ pub enum Answer {
     IdentitySaved(Result<(), SessionError>),
     /// Old rows were removed.
     Tidied(Result<Tidied, SessionError>),
+    /// Torrents whose score has decayed were made less popular.
+    Decayed(Result<u64, SessionError>),
     /// The size of the backlog.
     Counted(Result<u64, SessionError>),
     /// The run's last report was written.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use bittorrent::PeerOutcome;
-use mainline::{Dht, VisitOutcome, VisitRecord};
+use mainline::{Dht, DropReason, VisitOutcome, VisitRecord};
 
 use super::{
     indexer::Ending,
@@ -149,8 +149,23 @@ impl Report {
             "nodes    {} known, {} of them have answered (IPv4 {}, IPv6 {})",
             gauges.nodes, gauges.nodes_live, gauges.nodes_live_v4, gauges.nodes_live_v6
         );
-        let _ =
-            writeln!(text, "packets  {} sent, {} received", counters.sent.packets, counters.received.packets);
+        let mut dropped: Vec<_> = DropReason::ALL
+            .iter()
+            .map(|reason| (counters.dropped_for(*reason), reason.name()))
+            .filter(|(count, _)| *count > 0)
+            .collect();
+        dropped.sort_by_key(|(count, name)| (std::cmp::Reverse(*count), *name));
+        let _ = write!(
+            text,
+            "packets  {} sent, {} received and understood, {} dropped",
+            counters.sent.packets,
+            counters.received.packets,
+            counters.dropped.iter().sum::<u64>()
+        );
+        for (count, name) in dropped {
+            let _ = write!(text, "; {name} {count}");
+        }
+        text.push('\n');
         let sources: Vec<_> =
             self.distinct.iter().map(|(source, count)| format!("{source} {count}")).collect();
         let _ = writeln!(

@@ -50,7 +50,7 @@ const PEERS_REST: Reason = "all peers failed lately";
 pub(super) const RUN_ENDED: Reason = "run ended";
 
 /// What is to be done on the network for a fetch.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Wire<'a> {
     /// Open a connection.
     Connect {
