@@ -1,5 +1,7 @@
 //! The command line as a user meets it: what is wrong is said in one sentence, with an exit code that is not 0.
 
+#![allow(clippy::expect_used, reason = "a test stops where it cannot go on")]
+
 use std::process::{Command, Output};
 
 fn indexer(arguments: &[&str]) -> Output {

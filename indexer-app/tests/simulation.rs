@@ -1,5 +1,7 @@
 //! The whole program in a simulated network: everything random comes from one seed.
 
+#![allow(clippy::expect_used, reason = "a test stops where it cannot go on")]
+
 #[allow(unreachable_pub, reason = "modules of a test program")]
 mod simulated;
 

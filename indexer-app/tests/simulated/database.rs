@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use indexer_app::{
     db::{
         Announced, BacklogDone, BacklogFail, BacklogFailed, BacklogNew, BacklogPut, BacklogRelease,
-        BacklogSize, BacklogTake, Known, KnownHashes, NewTorrent, NodeVisit, RecordAnnounces, RunEnd,
-        RunProgress, SaveIdentity, SaveNodes, StoreTorrents, Stored, Taken, Tidied, Tidy,
+        BacklogSize, BacklogTake, DecayPopularity, Known, KnownHashes, NewTorrent, NodeVisit,
+        RecordAnnounces, RunEnd, RunProgress, SaveIdentity, SaveNodes, StoreTorrents, Stored, Taken, Tidied,
+        Tidy,
     },
     model::{AppEffect, Msg},
     status::Snapshot,
@@ -64,6 +65,7 @@ impl FakeDatabase {
             .or_try(|_: &BacklogRelease| 0)
             .or_try(|_: &BacklogSize| self.backlog.len() as u64)
             .or_try(|_: &Tidy| Tidied::default())
+            .or_try(|_: &DecayPopularity| 0)
             .or_try(|_: &SaveIdentity| ())
             .or_try(|end: &RunEnd| self.ended = Some(end.ended.clone()))
             .message();
