@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use sim_script::{Echo, Msg, Peer, Script, at, ip, ms, script, secs, steady};
 use tea_runtime::{
-    Close, CloseReason, Cmd, Config, Incoming, StreamEvent, StreamLimits, Sub, TcpPort,
+    Close, CloseReason, Cmd, Config, Incoming, StreamEvent, StreamLimits, Sub, TcpPort, Time,
     sim::{HostConfig, HostId, LinkPolicy, NatConfig, Out, Partition, Responder, Sim, SimStream},
 };
 
@@ -160,6 +160,44 @@ fn who_does_not_listen_refuses_and_who_is_not_there_is_silent() {
         let host = client(&mut sim, limits, to, |_, _| {});
         sim.run_for(secs(300));
         assert_eq!(told(&sim, host), expect(&[(when, reason)]), "{to}");
+        assert_eq!(sim.connections(), 0);
+    }
+}
+
+#[test]
+fn a_partition_holds_connecting_up_and_a_syn_is_repeated() {
+    for (healed_after, expected) in [(ms(2500), (3020, "opened")), (secs(9), (5000, "ConnectTimeout"))] {
+        let mut sim = steady(1);
+        let far = sim.responder(ip(2), Echo);
+        let during = Time::ZERO..Time::from(healed_after);
+        sim.partition(Partition::isolate([far]).during(during));
+        let host = client(&mut sim, limits(), at(2, 80), |_, _| {});
+        sim.run_for(secs(6));
+        // Tried at 0, 1 and 3 s, each on its way for 10 ms.
+        assert_eq!(told(&sim, host)[0], (expected.0, expected.1.to_owned()));
+    }
+}
+
+#[test]
+fn a_peer_that_resets_is_told_apart_from_one_that_closes() {
+    for (how, reason) in [(Close::Reset, "Reset"), (Close::Flush, "Eof")] {
+        let mut sim = steady(1);
+        sim.responder(
+            ip(2),
+            Peer(move |stream, event, out: &mut Out<'_>| {
+                if let StreamEvent::Data(_) = event {
+                    out.write(stream, b"last words");
+                    out.close(stream, how);
+                }
+            }),
+        );
+        let host = client(&mut sim, limits(), at(2, 80), |event, cmd| {
+            if let StreamEvent::Opened { .. } = event {
+                cmd.write(STREAM, |out| out.extend_from_slice(b"hello"));
+            }
+        });
+        sim.run_for(secs(60));
+        assert_eq!(told(&sim, host), expect(&[(20, "opened"), (40, "last words"), (40, reason)]));
         assert_eq!(sim.connections(), 0);
     }
 }

@@ -67,8 +67,11 @@ impl Out<'_> {
         Some(SimStream(self.world.tcp_connect(self.node, local, to)))
     }
 
-    /// Writes bytes; before `Opened` they wait.
+    /// Writes bytes; before `Opened` they wait. With more than 16 MiB waiting the stream is reset.
     pub fn write(&mut self, stream: SimStream, bytes: &[u8]) {
+        if self.world.tcp.pending(stream.0) + bytes.len() > PENDING_BYTES_MAX {
+            return self.world.tcp_reset(stream.0);
+        }
         self.world.tcp_write(stream.0, bytes);
         self.world.tcp_pump(stream.0);
     }
@@ -190,3 +193,6 @@ pub(super) fn trace_stream(world: &mut World, node: u32, end: EndId, event: &Str
         StreamEvent::Closed(reason) => world.trace.name(reason),
     }
 }
+
+/// What a stream of a responder may have waiting: many times any info dict, so only a script without end reaches it.
+const PENDING_BYTES_MAX: usize = 16 << 20;

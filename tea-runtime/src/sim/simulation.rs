@@ -105,7 +105,8 @@ impl Sim {
     /// The next event. `false`: nothing will ever happen again.
     ///
     /// # Panics
-    /// When a program panics, and when events follow each other without end while time stands still.
+    /// When a program panics, after a line on standard error that says with which seed, when and where; when events follow
+    /// each other without end while time stands still; when more than 16 million are scheduled.
     pub fn step(&mut self) -> bool {
         let Some((at, event)) = self.world.queue.pop() else { return false };
         self.at_once = if at > self.world.now { 0 } else { self.at_once + 1 };
@@ -113,8 +114,14 @@ impl Sim {
             self.at_once < AT_ONCE_MAX,
             "time stands still at {at:?}: each event causes the next at once"
         );
+        assert!(
+            self.world.queue.len() < SCHEDULED_MAX,
+            "more than {SCHEDULED_MAX} events are scheduled at {at:?}: each seems to cause several"
+        );
         self.world.now = at;
+        let note = PanicNote { seed: self.seed, now: at, node: event.node() };
         self.happen(event);
+        drop(note);
         true
     }
 
@@ -220,5 +227,26 @@ fn living_responder<'a>(
     }
 }
 
+/// Says where a program or responder panicked.
+struct PanicNote {
+    seed: u64,
+    now: Time,
+    node: Option<u32>,
+}
+
+impl Drop for PanicNote {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { seed, now, node } = self;
+            match node {
+                Some(node) => eprintln!("the simulation of seed {seed} stopped at {now:?}, at node {node}"),
+                None => eprintln!("the simulation of seed {seed} stopped at {now:?}, at a stream"),
+            }
+        }
+    }
+}
+
+/// Events that may be scheduled: some 2 GiB of them. A world that needs more has run away.
+const SCHEDULED_MAX: usize = 1 << 24;
 /// Events at one time after which time is taken to stand still. 4 million: more than a world of 20,000 nodes starts with.
 const AT_ONCE_MAX: u64 = 1 << 22;

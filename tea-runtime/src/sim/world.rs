@@ -51,6 +51,19 @@ pub(super) enum Event {
     Start { node: u32, epoch: u32 },
 }
 
+impl Event {
+    /// The node at which it happens, unless only the connection knows.
+    pub(super) const fn node(&self) -> Option<u32> {
+        match self {
+            Self::Datagram { receiver: node, .. }
+            | Self::Host { node, .. }
+            | Self::Wake { node, .. }
+            | Self::Start { node, .. } => Some(*node),
+            Self::Segment(_) | Self::Acknowledged { .. } | Self::Ended(_) => None,
+        }
+    }
+}
+
 impl World {
     pub(super) fn new(seed: u64) -> Self {
         Self {
