@@ -38,6 +38,10 @@ const PACE: Duration = Duration::from_millis(25);
 /// Seconds between two looks at the size of the backlog: 20 ms of the database's time for each million.
 const COUNT_EVERY: u64 = 3;
 
+/// Room for a datagram: one byte more than the DHT reads, so that a longer one is known as such and not by its
+/// missing end.
+const DATAGRAM_BYTES: usize = 4_097;
+
 /// Seconds between two reports of the run into the database.
 const REPORT_EVERY: u64 = 10;
 
@@ -295,7 +299,8 @@ impl Program for Indexer {
 
     fn subscriptions(&self, sub: &mut Sub<Self>) {
         for (index, address) in self.ports.iter().enumerate() {
-            sub.udp(Key::Port(index as u16), UdpPort::new(*address), Msg::Datagram);
+            let port = UdpPort { datagram_bytes_max: DATAGRAM_BYTES, ..UdpPort::new(*address) };
+            sub.udp(Key::Port(index as u16), port, Msg::Datagram);
         }
         sub.every(Key::Pace, PACE, |_, _| Msg::Pace);
         sub.every(Key::Second, Duration::from_secs(1), |_, _| Msg::Second);
