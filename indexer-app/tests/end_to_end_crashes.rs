@@ -7,24 +7,25 @@ mod private_cluster;
 
 use end_to_end::{
     exported::Export,
-    indexer::{Indexer, ask, data_dir, own_address},
+    indexer::{FEW_FETCHES, Indexer, ask, data_dir, own_address, unhurried},
     patience::eventually,
     process,
 };
 use nix::sys::signal::Signal;
 use private_cluster::TempDir;
 use serde_json::Value;
-use swarm::{Swarm, SwarmConfig};
+use swarm::{Hostility, Swarm, SwarmConfig};
 
 #[test]
 fn a_database_that_is_killed_again_and_again_loses_nothing_and_stops_nothing() {
-    let swarm = Swarm::start(SwarmConfig { seed: 21, nodes: 300, torrents: 400, ..SwarmConfig::default() }).unwrap();
+    let swarm = Swarm::start(unhurried(21, 200, 300)).unwrap();
     let folder = TempDir::new();
-    let mut indexer = Indexer::run(&folder.0, &swarm, &[]);
+    let mut indexer = Indexer::run(&folder.0, &swarm, &FEW_FETCHES);
     let mut acknowledged = Export::default();
-    for torrents in [1, 100, 200, 300] {
+    for torrents in [1, 60, 120, 180] {
         let export = indexer.export_of(torrents);
         export.assert_contains(&acknowledged);
+        assert!(export.len() < swarm.torrent_count(), "it came too late to be in the middle");
         acknowledged = export;
         let server = indexer.database();
         process::signal(server, Signal::SIGKILL);
@@ -35,21 +36,22 @@ fn a_database_that_is_killed_again_and_again_loses_nothing_and_stops_nothing() {
     export.assert_contains(&acknowledged);
     indexer.interrupt();
     assert_eq!(indexer.log().matches("the private database is up again").count(), 4, "{}", indexer.log());
-    assert!(!indexer.output().contains("dropped"), "{}", indexer.output());
+    assert!(!indexer.output().contains("did not take in time"), "{}", indexer.output());
     Export::parse(&ask(&folder.0, &["export"]).unwrap()).assert_is_all_of(&swarm);
 }
 
 #[test]
 fn an_indexer_that_is_killed_goes_on_from_what_was_stored_without_being_told_where_to_begin() {
-    let swarm = Swarm::start(SwarmConfig { seed: 22, nodes: 300, torrents: 400, ..SwarmConfig::default() }).unwrap();
+    let swarm = Swarm::start(unhurried(22, 200, 300)).unwrap();
     let folder = TempDir::new();
     let address = own_address();
     let bootstrap = swarm.bootstrap()[0].to_string();
     let mut acknowledged = Export::default();
-    let mut indexer = Indexer::run_alone(&folder.0, address, &["--bootstrap", &bootstrap]);
-    for torrents in [50, 150, 250] {
+    let mut indexer = Indexer::run_alone(&folder.0, address, &["--bootstrap", &bootstrap, "--fetches", "8"]);
+    for torrents in [30, 90, 150] {
         let export = indexer.export_of(torrents);
         export.assert_contains(&acknowledged);
+        assert!(export.len() < swarm.torrent_count(), "it came too late to be in the middle");
         acknowledged = export;
         let known = indexer.until("nodes being remembered", |indexer| {
             let stats: Value = serde_json::from_slice(&indexer.ask(&["stats", "--json"]).ok()?).ok()?;
@@ -58,7 +60,7 @@ fn an_indexer_that_is_killed_goes_on_from_what_was_stored_without_being_told_whe
         let server = indexer.database();
         indexer.kill();
         // At once, while the database of the killed one may still be ending; and with nobody to join through.
-        indexer = Indexer::run_alone(&folder.0, address, &[]);
+        indexer = Indexer::run_alone(&folder.0, address, &FEW_FETCHES);
         let successor = indexer.database();
         assert_ne!(server, successor);
         assert!(!process::is_alive(server), "two servers ran on one cluster");
@@ -83,17 +85,17 @@ fn an_indexer_that_is_killed_goes_on_from_what_was_stored_without_being_told_whe
 
 #[test]
 fn what_was_in_hand_when_an_indexer_was_killed_is_given_back_at_the_next_start() {
-    // Seeders that answer nothing keep every hash in hand.
-    let silent = swarm::Hostility { silent: 1.0, ..swarm::Hostility::default() };
+    // Seeders that answer nothing keep every hash in hand for some seconds.
+    let silent = Hostility { silent: 1.0, ..Hostility::default() };
     let config = SwarmConfig { seed: 23, nodes: 60, torrents: 30, ..SwarmConfig::default() };
-    let swarm = Swarm::start(SwarmConfig { hostility: silent, one_honest_seeder: false, ..config.clone() }).unwrap();
+    let swarm =
+        Swarm::start(SwarmConfig { hostility: silent, one_honest_seeder: false, ..config.clone() }).unwrap();
     let folder = TempDir::new();
     let mut indexer = Indexer::run(&folder.0, &swarm, &[]);
-    indexer.until("all hashes being in hand", |indexer| {
-        let stats: Value = serde_json::from_slice(&indexer.ask(&["stats", "--json"]).ok()?).ok()?;
-        stats["backlog"]["in_flight"].as_u64().filter(|hashes| *hashes >= 20)
-    });
+    indexer.until("hashes being in hand", |_| backlog(&folder, "in_flight").filter(|hashes| *hashes >= 10));
     indexer.kill();
+    let in_hand = backlog(&folder, "in_flight").unwrap();
+    assert!(in_hand >= 10, "{in_hand} were in hand");
     // The same torrents at the same addresses, from seeders that have come to their senses.
     let (dht_port, peer_port) = (swarm.dht_port(), swarm.peer_port());
     drop(swarm);
@@ -102,10 +104,17 @@ fn what_was_in_hand_when_an_indexer_was_killed_is_given_back_at_the_next_start()
     indexer.until("hashes being given back", |indexer| {
         let log = indexer.log();
         let line = log.lines().find(|line| line.contains("going on with what the last run had begun"))?;
-        let hashes: u64 = line.split_once("hashes=")?.1.trim().parse().ok()?;
-        assert!(hashes >= 20, "{hashes} were given back");
+        assert_eq!(line.split_once("hashes=")?.1.trim(), in_hand.to_string());
         Some(())
     });
-    indexer.export_of(swarm.torrent_count()).assert_is_all_of(&swarm);
+    // Those that had failed before the end wait longer than a test can.
+    let failed = backlog(&folder, "waiting").unwrap();
+    indexer.export_of(swarm.torrent_count() - failed as usize);
     indexer.interrupt();
+}
+
+/// How many hashes of the backlog are in this state, once the database can be asked.
+fn backlog(folder: &TempDir, state: &str) -> Option<u64> {
+    let stats: Value = serde_json::from_slice(&ask(&folder.0, &["stats", "--json"]).ok()?).ok()?;
+    stats["backlog"][state].as_u64()
 }

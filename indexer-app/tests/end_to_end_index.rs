@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use end_to_end::{
     exported::{Export, Torrent, age},
     indexer::{Indexer, ask, program},
-    patience::{PATIENCE, until},
 };
 use private_cluster::TempDir;
 use serde_json::Value;

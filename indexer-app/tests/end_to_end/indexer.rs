@@ -10,7 +10,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use swarm::Swarm;
+use swarm::{Habits, Swarm, SwarmConfig};
 
 use super::{
     exported::Export,
@@ -29,6 +29,16 @@ pub fn own_address() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     Ipv4Addr::new(127, 0, 100 + (std::process::id() % 100) as u8, NEXT.fetch_add(1, Ordering::Relaxed))
 }
+
+/// The configuration of a swarm whose seeders take their time, so that what is done to an indexer that fetches but
+/// [`FEW_FETCHES`] at a time falls into the middle of its work: some 20 torrents a second.
+pub fn unhurried(seed: u64, nodes: usize, torrents: usize) -> SwarmConfig {
+    let habits = Habits { one_at_a_time: 0.0, ticking: 1.0, tick: Duration::from_millis(400) };
+    SwarmConfig { seed, nodes, torrents, habits, ..SwarmConfig::default() }
+}
+
+/// Beside [`unhurried`].
+pub const FEW_FETCHES: [&str; 2] = ["--fetches", "8"];
 
 /// A program that runs: `run`, `demo`, or one that should end at once.
 pub struct Indexer {
@@ -149,10 +159,17 @@ impl Indexer {
 
     /// How it ended and how long that took from now on.
     pub fn wait(&mut self) -> (ExitStatus, Duration) {
+        self.until_ended(|| {})
+    }
+
+    /// The same; looks at it again and again until then.
+    pub fn until_ended(&mut self, mut look: impl FnMut()) -> (ExitStatus, Duration) {
         let begun = Instant::now();
-        let Some(status) = until(PATIENCE, || self.process.try_wait().unwrap()) else {
-            panic!("it has not ended in {PATIENCE:?}:\n{}", self.last_lines())
-        };
+        let ended = until(PATIENCE, || {
+            look();
+            self.process.try_wait().unwrap()
+        });
+        let Some(status) = ended else { panic!("it has not ended in {PATIENCE:?}:\n{}", self.last_lines()) };
         (status, begun.elapsed())
     }
 

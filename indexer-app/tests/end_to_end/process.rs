@@ -20,11 +20,11 @@ fn state(pid: i32) -> Option<(char, i32)> {
     Some((rest.next()?.chars().next()?, rest.next()?.parse().ok()?))
 }
 
-/// The most memory that it ever held, bytes.
-pub fn peak_memory(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+/// The most memory that it ever held, bytes; `None` when it has ended.
+pub fn peak_memory(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024)
 }
 
 /// Processes that it has started and that still run.
