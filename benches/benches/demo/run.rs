@@ -1,0 +1,126 @@
+//! One run: from an empty directory to everything searchable, then a while of nothing new.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant, SystemTime},
+};
+
+use crate::{
+    Size,
+    floor::Floor,
+    indexer_process::Indexer,
+    process_figures::{cpu, cpu_of_family, database, rss_peak},
+    swarm_process::SwarmProcess,
+};
+
+/// Between two looks at how many torrents there are. A look costs the database some milliseconds, which are in its figure.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Longest wait for all torrents.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// After the last torrent: what is under way ends.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// How long idleness is measured: two sampling intervals.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// The figures of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) floor: Floor,
+    pub(crate) torrents: u64,
+    /// From the start of the program to the commit of the last torrent.
+    pub(crate) searchable_seconds: f64,
+    pub(crate) first_stored_seconds: f64,
+    pub(crate) searches: usize,
+    pub(crate) searches_right: usize,
+    pub(crate) search_ms: f64,
+    pub(crate) indexer_rss_peak: u64,
+    pub(crate) swarm_rss_peak: u64,
+    pub(crate) indexer_cpu: f64,
+    pub(crate) database_cpu: f64,
+    pub(crate) set_up_cpu: f64,
+    pub(crate) swarm_cpu: f64,
+    /// Of one core, 0 to 1.
+    pub(crate) indexer_idle: f64,
+    pub(crate) database_idle: f64,
+    pub(crate) idle_packets_per_second: f64,
+    /// Until the last torrent was stored.
+    pub(crate) packets: u64,
+    pub(crate) connections: u64,
+    pub(crate) peak_per_second: u64,
+}
+
+impl Run {
+    pub(crate) fn torrents_per_second(&self) -> f64 {
+        self.torrents as f64 / (self.searchable_seconds - self.first_stored_seconds)
+    }
+}
+
+pub(crate) fn run(program: &Path, size: Size) -> Result<Run, String> {
+    let mut swarm = SwarmProcess::start(size)?;
+    let swarm_set_up = cpu(swarm.pid()).own;
+    let mut indexer = Indexer::start(program, &swarm.bootstrap)?;
+    let begun = Instant::now();
+    loop {
+        std::thread::sleep(LOOK);
+        let torrents = indexer.torrents()?;
+        if torrents.is_some_and(|torrents| torrents >= size.torrents as u64) {
+            break;
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(format!("{torrents:?} of {} torrents after {PATIENCE:?}", size.torrents));
+        }
+    }
+    let counts = swarm.counts()?;
+    let database = database(&indexer.data_dir()).ok_or("the database has no process")?;
+    let indexer_cpu = cpu(indexer.pid());
+    let (database_cpu, swarm_cpu) = (cpu_of_family(database), cpu(swarm.pid()).own - swarm_set_up);
+
+    let searching = Instant::now();
+    let searches_right = swarm.searches.iter().filter(|(words, hash)| indexer.finds(words, hash)).count();
+    let search_ms = searching.elapsed().as_secs_f64() * 1e3 / swarm.searches.len().max(1) as f64;
+    let stored = indexer.stored_at()?;
+    let (Some(first), Some(last)) = (stored.first(), stored.last()) else {
+        return Err("nothing was exported".to_owned());
+    };
+    if stored.len() != size.torrents {
+        return Err(format!("{} torrents were exported, {} there are", stored.len(), size.torrents));
+    }
+
+    std::thread::sleep(SETTLE);
+    let before = (Instant::now(), cpu(indexer.pid()).own, cpu_of_family(database), swarm.counts()?.datagrams);
+    std::thread::sleep(IDLE);
+    let (idle, at_end) = (before.0.elapsed().as_secs_f64(), swarm.counts()?);
+    let figures = Run {
+        floor: swarm.floor,
+        torrents: size.torrents as u64,
+        searchable_seconds: since(indexer.started, *last),
+        first_stored_seconds: since(indexer.started, *first),
+        searches: swarm.searches.len(),
+        searches_right,
+        search_ms,
+        indexer_rss_peak: rss_peak(indexer.pid()),
+        swarm_rss_peak: rss_peak(swarm.pid()),
+        indexer_cpu: indexer_cpu.own,
+        database_cpu,
+        set_up_cpu: indexer_cpu.ended_children,
+        swarm_cpu,
+        indexer_idle: (cpu(indexer.pid()).own - before.1) / idle,
+        database_idle: (cpu_of_family(database) - before.2) / idle,
+        idle_packets_per_second: (at_end.datagrams - before.3) as f64 / idle,
+        packets: counts.datagrams,
+        connections: counts.connections,
+        peak_per_second: at_end.peak_per_second,
+    };
+    if at_end.floods > 0 {
+        return Err(format!("{} nodes were flooded", at_end.floods));
+    }
+    indexer.stop()?;
+    Ok(figures)
+}
+
+fn since(start: SystemTime, end: SystemTime) -> f64 {
+    end.duration_since(start).map_or(0.0, |elapsed| elapsed.as_secs_f64())
+}
