@@ -8,7 +8,7 @@ use sha2::Sha256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Torrent {
     /// The name as text. Faithful: empty, overlong, with control or direction-changing characters if the torrent has
-    /// them so (see [`display_safe`](crate::display_safe)); only NUL and bytes that no encoding explains are
+    /// them so (see [`display_safe`](crate::display_safe())); only NUL and bytes that no encoding explains are
     /// replaced, by U+FFFD.
     pub name: String,
     /// The bytes of `name`, when the text is a guess at their encoding or has replacements in it.
