@@ -28,11 +28,9 @@ pub(super) fn ensure(
             return Err(failed("the directory is there and holds something else".to_owned()));
         }
     }
-    let unfinished: PathBuf = cluster.with_extension("unfinished");
-    if unfinished.exists() {
-        // Of a process that was killed while it made one: we hold its lock now.
-        fs::remove_dir_all(&unfinished).map_err(ClusterError::io("cannot remove", &unfinished))?;
-    }
+    remove_unfinished(cluster);
+    // A name of its own: after a kill the last initdb may still be removing what it had made.
+    let unfinished: PathBuf = cluster.with_extension(format!("{UNFINISHED}-{}", std::process::id()));
     data_dir::create_private(&unfinished, account)?;
     let output = guard::command(&options.guard, account, &programs.initdb())
         .arg("-D")
@@ -45,9 +43,30 @@ pub(super) fn ensure(
     if !output.status.success() {
         let _ = fs::remove_dir_all(&unfinished);
         let text = String::from_utf8_lossy(&output.stderr);
-        let last =
-            text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("initdb said nothing");
-        return Err(failed(last.to_owned()));
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        // After its error initdb says what it tidies up.
+        let error = lines.clone().find(|line| line.contains("error:")).or_else(|| lines.next_back());
+        return Err(failed(error.unwrap_or("initdb said nothing").to_owned()));
     }
-    fs::rename(&unfinished, cluster).map_err(ClusterError::io("cannot move the new database to", cluster))
+    fs::rename(&unfinished, cluster).map_err(ClusterError::io("cannot move the new database to", cluster))?;
+    remove_unfinished(cluster);
+    Ok(())
+}
+
+/// How folders end in which a cluster is made.
+const UNFINISHED: &str = "unfinished";
+
+/// Removes what processes have left that were killed while they made a cluster; we hold their lock now. What cannot be
+/// removed is in nobody's way.
+fn remove_unfinished(cluster: &Path) {
+    let prefix = cluster.with_extension(UNFINISHED);
+    let siblings =
+        cluster.parent().and_then(|parent| fs::read_dir(parent).ok()).into_iter().flatten().flatten();
+    for sibling in siblings.map(|entry| entry.path()) {
+        if sibling.as_os_str().as_encoded_bytes().starts_with(prefix.as_os_str().as_encoded_bytes())
+            && let Err(error) = fs::remove_dir_all(&sibling)
+        {
+            tracing::warn!(path = %sibling.display(), %error, "an unfinished database cannot be removed");
+        }
+    }
 }

@@ -20,6 +20,9 @@ use super::{
 /// How often a lock or a starting server is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
+/// How long is waited for another process before it is said: a search is over in less.
+const SOON_FREE: Duration = Duration::from_secs(1);
+
 /// How long an owner waits for another one to end, unless told otherwise.
 const OWNER_WAIT: Duration = Duration::from_secs(15);
 
@@ -136,6 +139,10 @@ impl Cluster {
                 && let Some(cluster) = Self::attach(options)?
             {
                 return Ok(cluster);
+            }
+            if waited == SOON_FREE {
+                let pid = OwnerLock::holder(&options.data_dir);
+                tracing::info!(%pid, "another process uses the database; waiting for it");
             }
             if waited >= patience {
                 let pid = OwnerLock::holder(&options.data_dir);
