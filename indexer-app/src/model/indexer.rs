@@ -1,34 +1,33 @@
 //! The model and its update.
 
+mod answers;
+
 use std::{
     net::{IpAddr, SocketAddr},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use bittorrent::{Disconnect, FetchConfig, InfoLimits, Slot, Torrent};
+use bittorrent::Slot;
 use krpc::InfoHash;
 use mainline::{
-    Action, Dht, Event, HashSource, KnownNode, Output, PortIndex, Support, VisitOutcome, VisitRecord,
+    Action, Dht, Event, HashSource, Output, PortIndex,
     bogon::{AddressFilter, is_ignored_by_libtorrent},
 };
-use tea_runtime::{
-    Close, CloseReason, Cmd, Context, Program, Signal, StreamEvent, StreamLimits, Sub, SubEvent, Time,
-    UdpPort,
-};
+use tea_runtime::{Cmd, Context, Program, Signal, StreamEvent, Sub, SubEvent, Time, UdpPort};
 
 use super::{
+    connections::{carry, disconnect},
     intake::{Intake, Seen},
     message::{Answer, AppEffect, Key, Msg},
+    plan::{Ending, Flags, Plan},
+    records::{new_torrent, visit},
     report::Report,
     resolver::{Resolver, ResolverBounds, Settled, Wire},
-    storage::{Storage, effect, put_back},
+    storage::{Storage, effect},
 };
-use crate::{
-    db::{
-        Announce, BacklogRelease, BacklogSize, BacklogTake, DecayPopularity, Discovery, Failure, Hashes,
-        Known, NewTorrent, NodeVisit, RunEnd, RunId, RunProgress, SaveIdentity, Tidy, TidyLimits,
-    },
-    settings::HostPort,
+use crate::db::{
+    Announce, BacklogRelease, BacklogSize, BacklogTake, DecayPopularity, Discovery, Failure, RunEnd,
+    RunProgress, SaveIdentity, Tidy,
 };
 
 /// How often what is due is done. 25 ms is far below the pace of one query a second to a remote, and costs a
@@ -79,79 +78,6 @@ const ANNOUNCE_WEIGHT: f64 = 1.0;
 /// What a question for its peers adds: less, since crawlers like us ask too.
 const QUESTION_WEIGHT: f64 = 0.25;
 
-/// All ambient input.
-#[derive(Debug)]
-pub struct Flags {
-    /// The DHT, not started yet.
-    pub dht: Dht,
-    /// The addresses of its ports, in the order of their indices.
-    pub ports: Vec<SocketAddr>,
-    /// Of the fetches.
-    pub fetch: FetchConfig,
-    /// Nodes of an earlier run.
-    pub known: Vec<KnownNode>,
-    /// Torrents in the database at the start.
-    pub torrents: u64,
-    /// What stays as it is.
-    pub plan: Plan,
-}
-
-/// The part of the flags that stays as it was given.
-#[derive(Debug)]
-pub struct Plan {
-    /// Nodes to join through whose names are to be looked up.
-    pub bootstrap: Vec<HostPort>,
-    /// Bounds of info dicts.
-    pub info: InfoLimits,
-    /// Hashes fetched at a time.
-    pub fetches: usize,
-    /// The run.
-    pub run: RunId,
-    /// Who takes hashes from the backlog.
-    pub owner: String,
-    /// The wall clock at the start.
-    pub started_at: SystemTime,
-    /// End after this time.
-    pub duration: Option<Duration>,
-    /// End after one sweep.
-    pub once: bool,
-    /// Bounds of what the database keeps.
-    pub tidy: TidyLimits,
-    /// Nobody outside of this machine is spoken to.
-    pub loopback_only: bool,
-    /// The local addresses to connect from, taken in turn; empty: the system chooses.
-    pub connect_from: Vec<IpAddr>,
-}
-
-/// Why the program ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Ending {
-    /// It runs.
-    #[default]
-    Running,
-    /// A signal came.
-    Signal,
-    /// The time that was asked for is over.
-    TimeOver,
-    /// The sweep that was asked for is finished.
-    SweepFinished,
-    /// It could not go on, and why.
-    Failed(String),
-}
-
-impl Ending {
-    /// In a word or two, for the report of the run.
-    pub fn word(&self) -> &str {
-        match self {
-            Self::Running => "running",
-            Self::Signal => "stopped",
-            Self::TimeOver => "time over",
-            Self::SweepFinished => "sweep finished",
-            Self::Failed(why) => why,
-        }
-    }
-}
-
 /// The model.
 #[derive(Debug)]
 pub struct Indexer {
@@ -170,6 +96,8 @@ pub struct Indexer {
     closing: Closing,
     taking: bool,
     backlog_rests_until: Time,
+    /// Nothing was due when it was last asked, and nothing was put into it since; to be read while it is not being asked.
+    backlog_is_drained: bool,
     reporting: bool,
     /// Names of bootstrap nodes that are being looked up.
     names_pending: usize,
@@ -217,6 +145,7 @@ impl Program for Indexer {
             closing: Closing::NotYet,
             taking: false,
             backlog_rests_until: Time::ZERO,
+            backlog_is_drained: false,
             reporting: false,
             names_pending: 0,
             seconds: 0,
@@ -436,6 +365,8 @@ impl Indexer {
             return;
         }
         self.taking = true;
+        // Unless there is something, or something comes while we ask.
+        self.backlog_is_drained = true;
         let take = BacklogTake { limit: room as u32, owner: self.plan.owner.clone(), lease: LEASE };
         cmd.perform(effect(take, Answer::Taken));
     }
@@ -463,125 +394,6 @@ impl Indexer {
                         self.storage.discards.push(hash, cx.now);
                     }
                 },
-            }
-        }
-    }
-
-    fn database(&mut self, answer: Answer, cx: &Context) {
-        let now = cx.now;
-        let storage = &mut self.storage;
-        match answer {
-            Answer::Checked(result) => {
-                storage.note(&result);
-                match result {
-                    Ok(known) => {
-                        let batch = storage.checks.acknowledged();
-                        for (entry, (_, known)) in batch.into_iter().zip(known) {
-                            match known {
-                                Known::No => {
-                                    self.report.hashes_new += 1;
-                                    if !storage.puts.push(entry.clone(), now) {
-                                        self.intake.forget(&entry.info_hash);
-                                    }
-                                }
-                                Known::Stored => self.report.hashes_known += 1,
-                                Known::Due | Known::Waiting => {
-                                    self.report.hashes_waiting += 1;
-                                    // Whoever knows it now may raise it above what was only overheard.
-                                    if entry.source != Discovery::Overheard {
-                                        storage.puts.push(entry, now);
-                                    }
-                                }
-                            }
-                        }
-                    }
-                    Err(error) => put_back(&mut storage.checks, "questions for info-hashes", &error, now),
-                }
-            }
-            Answer::Put(result) => {
-                storage.note(&result);
-                match result {
-                    Ok(_) => {
-                        storage.puts.acknowledged();
-                        self.backlog_rests_until = now;
-                    }
-                    Err(error) => put_back(&mut storage.puts, "info-hashes for the backlog", &error, now),
-                }
-            }
-            Answer::Taken(result) => {
-                self.taking = false;
-                storage.note(&result);
-                match result {
-                    Ok(taken) => {
-                        if taken.is_empty() {
-                            self.backlog_rests_until = now + BACKLOG_REST;
-                        }
-                        self.resolver.enqueue(taken);
-                    }
-                    Err(_) => self.backlog_rests_until = now + BACKLOG_REST,
-                }
-            }
-            Answer::Stored(result) => {
-                storage.note(&result);
-                match result {
-                    Ok(stored) => {
-                        storage.torrents.acknowledged();
-                        for (hash, rejection) in &stored.rejected {
-                            tracing::error!(%hash, %rejection, "a torrent cannot be stored");
-                            storage.discards.push(*hash, now);
-                        }
-                        self.report.stored += stored.inserted.len() as u64;
-                        self.report.rejected += stored.rejected.len() as u64;
-                    }
-                    Err(error) => put_back(&mut storage.torrents, "torrents", &error, now),
-                }
-            }
-            Answer::Failed(result) => {
-                storage.note(&result);
-                match result {
-                    Ok(_) => drop(storage.failures.acknowledged()),
-                    Err(error) => put_back(&mut storage.failures, "failed fetches", &error, now),
-                }
-            }
-            Answer::Discarded(result) => {
-                storage.note(&result);
-                match result {
-                    Ok(_) => drop(storage.discards.acknowledged()),
-                    Err(error) => put_back(&mut storage.discards, "useless info-hashes", &error, now),
-                }
-            }
-            // If they are not given back now, they are at the next start.
-            Answer::Released(result) => storage.note(&result),
-            Answer::Visits(result) => {
-                storage.note(&result);
-                match result {
-                    Ok(()) => drop(storage.visits.acknowledged()),
-                    Err(error) => put_back(&mut storage.visits, "visits", &error, now),
-                }
-            }
-            Answer::Announces(result) => {
-                storage.note(&result);
-                match result {
-                    Ok(_) => drop(storage.announces.acknowledged()),
-                    Err(error) => put_back(&mut storage.announces, "announces", &error, now),
-                }
-            }
-            Answer::Reported(result) => {
-                storage.note(&result);
-                self.reporting = false;
-            }
-            Answer::Closed(result) => {
-                if let Err(error) = result {
-                    tracing::warn!(%error, "the report of the run could not be written");
-                }
-                self.closing = Closing::Done;
-            }
-            Answer::IdentitySaved(result) => storage.note(&result),
-            Answer::Tidied(result) => storage.note(&result),
-            Answer::Decayed(result) => storage.note(&result),
-            Answer::Counted(result) => {
-                storage.note(&result);
-                self.report.backlog = result.ok();
             }
         }
     }
@@ -685,6 +497,7 @@ impl Indexer {
             && self.intake.waiting() == 0
             && self.resolver.in_flight() == 0
             && self.resolver.waiting() == 0
+            && self.backlog_is_drained
             && !self.taking
             && self.storage.is_empty()
     }
@@ -721,106 +534,4 @@ impl Indexer {
             Closing::Done => cmd.quit(),
         }
     }
-}
-
-/// Does on the network what a fetch wants done.
-fn carry(cmd: &mut Cmd<Indexer>, connect_from: &[IpAddr], job: u32, slot: Slot, wire: Wire<'_>) {
-    let key = Key::Peer { fetch: job, slot: slot.number() };
-    match wire {
-        Wire::Connect { addr, timeout } => {
-            let limits = StreamLimits {
-                connect_timeout: timeout,
-                // The fetch has time limits of its own for each stage; these are for what escapes it.
-                idle_timeout: STREAM_IDLE,
-                lifetime_max: STREAM_LIFETIME,
-                read_bytes_max: STREAM_BYTES_MAX,
-                write_queue_bytes_max: STREAM_WRITES_MAX,
-                bind: connect_from.get(job as usize % connect_from.len().max(1)).copied(),
-                ..StreamLimits::default()
-            };
-            cmd.connect(key, addr, limits, Msg::Stream);
-        }
-        Wire::Write(bytes) => cmd.write(key, |buffer| buffer.extend_from_slice(bytes)),
-        Wire::Flush => cmd.close(key, Close::Flush),
-        Wire::Reset => cmd.close(key, Close::Reset),
-    }
-}
-
-/// Beyond the longest stage of a fetch.
-const STREAM_IDLE: Duration = Duration::from_secs(30);
-
-/// Beyond the longest fetch.
-const STREAM_LIFETIME: Duration = Duration::from_secs(900);
-
-/// Twice the largest info dict that can be asked for, and what is skipped beside it.
-const STREAM_BYTES_MAX: u64 = 576 << 20;
-
-/// Handshakes and ten requests are less than 2 KiB.
-const STREAM_WRITES_MAX: usize = 64 << 10;
-
-fn disconnect(reason: &CloseReason) -> Disconnect {
-    match reason {
-        CloseReason::Eof => Disconnect::Eof,
-        CloseReason::Reset => Disconnect::Reset,
-        CloseReason::Refused => Disconnect::Refused,
-        CloseReason::Unreachable => Disconnect::Unreachable,
-        CloseReason::ConnectTimeout
-        | CloseReason::IdleTimeout
-        | CloseReason::LifetimeExceeded
-        | CloseReason::WriteTimeout => Disconnect::Timeout,
-        CloseReason::Overload => Disconnect::Overload,
-        _ => Disconnect::Other,
-    }
-}
-
-fn visit(record: &VisitRecord, started_at: SystemTime) -> NodeVisit {
-    let error = match record.outcome {
-        VisitOutcome::Replied => None,
-        VisitOutcome::TimedOut => Some("timed out"),
-        VisitOutcome::Error => Some("only errors"),
-        VisitOutcome::IdChanged => Some("id changed"),
-    };
-    NodeVisit {
-        id: record.id,
-        addr: record.addr,
-        started: started_at + record.started,
-        ended: Some(started_at + record.ended),
-        error: error.map(str::to_owned),
-        rtt: record.rtt,
-        version: record.version.map(|version| *version.as_bytes()),
-        bep51: match record.support {
-            Support::Unknown => None,
-            Support::Yes => Some(true),
-            Support::No => Some(false),
-        },
-        num: record.num,
-        interval: record.interval,
-        samples: record.samples,
-        freshness: record.freshness,
-        removed: record.removed,
-        next_due: record.due.map(|due| started_at + due),
-        told_by: record.told_by,
-        told_us: record.told_us,
-    }
-}
-
-fn new_torrent(
-    raw: &[u8],
-    discovered_by: Discovery,
-    limits: &InfoLimits,
-) -> Result<NewTorrent, &'static str> {
-    let torrent = Torrent::parse(raw, limits).map_err(|error| error.label())?;
-    let hashes = Hashes::new(torrent.v1, torrent.v2).ok_or("neither v1 nor v2")?;
-    Ok(NewTorrent {
-        hashes,
-        name: torrent.name,
-        name_raw: torrent.name_raw,
-        total_size: torrent.total_size,
-        files: torrent.files.into_iter().map(|file| (file.path, file.length)).collect(),
-        piece_length: torrent.piece_length,
-        piece_count: u32::try_from(torrent.piece_count).unwrap_or(u32::MAX),
-        private: torrent.private,
-        source: torrent.source,
-        discovered_by,
-    })
 }

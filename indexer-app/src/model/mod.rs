@@ -2,16 +2,20 @@
 //!
 //! The protocol crates return plain actions; this is the one place where they become commands.
 
+mod connections;
 mod endpoint_memory;
 mod indexer;
 mod intake;
 mod lane;
 mod message;
+mod plan;
 mod rates;
 mod recent;
+mod records;
 mod report;
 mod resolver;
 mod storage;
 
-pub use indexer::{EXTERNAL_ADDRESS, Ending, Flags, Indexer, LOOKUPS_PER_FETCH, Plan};
+pub use indexer::{EXTERNAL_ADDRESS, Indexer, LOOKUPS_PER_FETCH};
 pub use message::{Answer, AppEffect, Key, Msg};
+pub use plan::{Ending, Flags, Plan};

@@ -6,8 +6,8 @@ use bittorrent::PeerOutcome;
 use mainline::{Dht, DropReason, VisitOutcome, VisitRecord};
 
 use super::{
-    indexer::Ending,
     intake::Intake,
+    plan::Ending,
     rates::Rate,
     resolver::{RUN_ENDED, Resolver},
     storage::Storage,

@@ -1,0 +1,136 @@
+//! What the database has answered, and what follows from it.
+
+use tea_runtime::Context;
+
+use super::{BACKLOG_REST, Closing, Indexer};
+use crate::{
+    db::{Discovery, Known},
+    model::{message::Answer, storage::put_back},
+};
+
+impl Indexer {
+    /// Acts on an answer; a batch that failed goes back to the front of its lane.
+    pub(super) fn database(&mut self, answer: Answer, cx: &Context) {
+        let now = cx.now;
+        let storage = &mut self.storage;
+        match answer {
+            Answer::Checked(result) => {
+                storage.note(&result);
+                match result {
+                    Ok(known) => {
+                        let batch = storage.checks.acknowledged();
+                        for (entry, (_, known)) in batch.into_iter().zip(known) {
+                            match known {
+                                Known::No => {
+                                    self.report.hashes_new += 1;
+                                    if !storage.puts.push(entry.clone(), now) {
+                                        self.intake.forget(&entry.info_hash);
+                                    }
+                                }
+                                Known::Stored => self.report.hashes_known += 1,
+                                Known::Due | Known::Waiting => {
+                                    self.report.hashes_waiting += 1;
+                                    // Whoever knows it now may raise it above what was only overheard.
+                                    if entry.source != Discovery::Overheard {
+                                        storage.puts.push(entry, now);
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    Err(error) => put_back(&mut storage.checks, "questions for info-hashes", &error, now),
+                }
+            }
+            Answer::Put(result) => {
+                storage.note(&result);
+                match result {
+                    Ok(_) => {
+                        storage.puts.acknowledged();
+                        self.backlog_rests_until = now;
+                        self.backlog_is_drained = false;
+                    }
+                    Err(error) => put_back(&mut storage.puts, "info-hashes for the backlog", &error, now),
+                }
+            }
+            Answer::Taken(result) => {
+                self.taking = false;
+                storage.note(&result);
+                match result {
+                    Ok(taken) => {
+                        self.backlog_is_drained &= taken.is_empty() && storage.puts.is_empty();
+                        if taken.is_empty() {
+                            self.backlog_rests_until = now + BACKLOG_REST;
+                        }
+                        self.resolver.enqueue(taken);
+                    }
+                    Err(_) => {
+                        self.backlog_is_drained = false;
+                        self.backlog_rests_until = now + BACKLOG_REST;
+                    }
+                }
+            }
+            Answer::Stored(result) => {
+                storage.note(&result);
+                match result {
+                    Ok(stored) => {
+                        storage.torrents.acknowledged();
+                        for (hash, rejection) in &stored.rejected {
+                            tracing::error!(%hash, %rejection, "a torrent cannot be stored");
+                            storage.discards.push(*hash, now);
+                        }
+                        self.report.stored += stored.inserted.len() as u64;
+                        self.report.rejected += stored.rejected.len() as u64;
+                    }
+                    Err(error) => put_back(&mut storage.torrents, "torrents", &error, now),
+                }
+            }
+            Answer::Failed(result) => {
+                storage.note(&result);
+                match result {
+                    Ok(_) => drop(storage.failures.acknowledged()),
+                    Err(error) => put_back(&mut storage.failures, "failed fetches", &error, now),
+                }
+            }
+            Answer::Discarded(result) => {
+                storage.note(&result);
+                match result {
+                    Ok(_) => drop(storage.discards.acknowledged()),
+                    Err(error) => put_back(&mut storage.discards, "useless info-hashes", &error, now),
+                }
+            }
+            // If they are not given back now, they are at the next start.
+            Answer::Released(result) => storage.note(&result),
+            Answer::Visits(result) => {
+                storage.note(&result);
+                match result {
+                    Ok(()) => drop(storage.visits.acknowledged()),
+                    Err(error) => put_back(&mut storage.visits, "visits", &error, now),
+                }
+            }
+            Answer::Announces(result) => {
+                storage.note(&result);
+                match result {
+                    Ok(_) => drop(storage.announces.acknowledged()),
+                    Err(error) => put_back(&mut storage.announces, "announces", &error, now),
+                }
+            }
+            Answer::Reported(result) => {
+                storage.note(&result);
+                self.reporting = false;
+            }
+            Answer::Closed(result) => {
+                if let Err(error) = result {
+                    tracing::warn!(%error, "the report of the run could not be written");
+                }
+                self.closing = Closing::Done;
+            }
+            Answer::IdentitySaved(result) => storage.note(&result),
+            Answer::Tidied(result) => storage.note(&result),
+            Answer::Decayed(result) => storage.note(&result),
+            Answer::Counted(result) => {
+                storage.note(&result);
+                self.report.backlog = result.ok();
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What the program is given at its start, and why it ends.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, SystemTime},
+};
+
+use bittorrent::{FetchConfig, InfoLimits};
+use mainline::{Dht, KnownNode};
+
+use crate::{
+    db::{RunId, TidyLimits},
+    settings::HostPort,
+};
+
+/// All ambient input.
+#[derive(Debug)]
+pub struct Flags {
+    /// The DHT, not started yet.
+    pub dht: Dht,
+    /// The addresses of its ports, in the order of their indices.
+    pub ports: Vec<SocketAddr>,
+    /// Of the fetches.
+    pub fetch: FetchConfig,
+    /// Nodes of an earlier run.
+    pub known: Vec<KnownNode>,
+    /// Torrents in the database at the start.
+    pub torrents: u64,
+    /// What stays as it is.
+    pub plan: Plan,
+}
+
+/// The part of the flags that stays as it was given.
+#[derive(Debug)]
+pub struct Plan {
+    /// Nodes to join through whose names are to be looked up.
+    pub bootstrap: Vec<HostPort>,
+    /// Bounds of info dicts.
+    pub info: InfoLimits,
+    /// Hashes fetched at a time.
+    pub fetches: usize,
+    /// The run.
+    pub run: RunId,
+    /// Who takes hashes from the backlog.
+    pub owner: String,
+    /// The wall clock at the start.
+    pub started_at: SystemTime,
+    /// End after this time.
+    pub duration: Option<Duration>,
+    /// End after one sweep.
+    pub once: bool,
+    /// Bounds of what the database keeps.
+    pub tidy: TidyLimits,
+    /// Nobody outside of this machine is spoken to.
+    pub loopback_only: bool,
+    /// The local addresses to connect from, taken in turn; empty: the system chooses.
+    pub connect_from: Vec<IpAddr>,
+}
+
+/// Why the program ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// It runs.
+    #[default]
+    Running,
+    /// A signal came.
+    Signal,
+    /// The time that was asked for is over.
+    TimeOver,
+    /// The sweep that was asked for is finished.
+    SweepFinished,
+    /// It could not go on, and why.
+    Failed(String),
+}
+
+impl Ending {
+    /// In a word or two, for the report of the run.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Running => "running",
+            Self::Signal => "stopped",
+            Self::TimeOver => "time over",
+            Self::SweepFinished => "sweep finished",
+            Self::Failed(why) => why,
+        }
+    }
+}
