@@ -41,6 +41,21 @@ fn a_database_that_is_killed_again_and_again_loses_nothing_and_stops_nothing() {
 }
 
 #[test]
+fn a_sweep_does_not_end_before_all_is_stored_though_its_database_is_killed() {
+    let swarm = Swarm::start(unhurried(24, 100, 100)).unwrap();
+    let folder = TempDir::new();
+    let mut indexer = Indexer::run(&folder.0, &swarm, &["--once", "--fetches", "8"]);
+    for torrents in [10, 50, 85] {
+        indexer.export_of(torrents);
+        process::signal(indexer.database(), Signal::SIGKILL);
+    }
+    let (status, _) = indexer.wait();
+    assert!(status.success(), "{}", indexer.log());
+    assert!(indexer.output().starts_with("sweep finished\n"), "{}", indexer.output());
+    Export::parse(&ask(&folder.0, &["export"]).unwrap()).assert_is_all_of(&swarm);
+}
+
+#[test]
 fn an_indexer_that_is_killed_goes_on_from_what_was_stored_without_being_told_where_to_begin() {
     let swarm = Swarm::start(unhurried(22, 200, 300)).unwrap();
     let folder = TempDir::new();
@@ -61,8 +76,9 @@ fn an_indexer_that_is_killed_goes_on_from_what_was_stored_without_being_told_whe
         indexer.kill();
         // At once, while the database of the killed one may still be ending; and with nobody to join through.
         indexer = Indexer::run_alone(&folder.0, address, &FEW_FETCHES);
-        let successor = indexer.database();
-        assert_ne!(server, successor);
+        indexer.until("a database of its own", |_| {
+            process::ready_database(&data_dir(&folder.0)).filter(|successor| *successor != server)
+        });
         assert!(!process::is_alive(server), "two servers ran on one cluster");
         indexer.until("the nodes of the last run being loaded", |indexer| {
             let log = indexer.log();

@@ -39,6 +39,7 @@ fn hostile_seeders_delay_but_hide_nothing_and_each_is_counted_by_what_it_did() {
     indexer.export_of(swarm.torrent_count()).assert_is_all_of(&swarm);
     let memory = process::peak_memory(indexer.pid()).unwrap();
     indexer.interrupt();
+    println!("at most {} MiB", memory >> 20);
     assert!(memory < MEMORY_MAX, "{} MiB", memory >> 20);
     assert!(swarm.stats().hostile_met > 50, "{:?}", swarm.stats());
     let peers = peers(&indexer);
@@ -68,6 +69,7 @@ fn seeders_that_are_all_hostile_give_nothing_and_are_each_counted_by_what_they_d
     let mut memory = 0;
     let (status, _) = indexer.until_ended(|| memory = process::peak_memory(pid).unwrap_or(memory));
     assert!(status.success(), "{}", indexer.log());
+    println!("at most {} MiB", memory >> 20);
     assert!((1..MEMORY_MAX).contains(&memory), "{} MiB", memory >> 20);
     let output = indexer.output();
     assert!(output.contains("torrents 0 stored") && output.contains(" 0 succeeded"), "{output}");
@@ -228,6 +230,7 @@ fn garbage_by_the_thousands_at_its_ports_leaves_it_answering_and_small() {
     indexer.export_of(swarm.torrent_count()).assert_is_all_of(&swarm);
     let memory = process::peak_memory(indexer.pid()).unwrap();
     indexer.interrupt();
+    println!("at most {} MiB", memory >> 20);
     assert!(memory < MEMORY_MAX, "{} MiB", memory >> 20);
     let output = indexer.output();
     let dropped = output.lines().find(|line| line.starts_with("packets ")).unwrap();

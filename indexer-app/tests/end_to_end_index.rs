@@ -9,11 +9,16 @@ use std::time::{Duration, Instant};
 
 use end_to_end::{
     exported::{Export, Torrent, age},
-    indexer::{Indexer, ask, program},
+    indexer::{Indexer, ask, data_dir, program},
 };
-use private_cluster::TempDir;
+use indexer_app::{
+    cluster::{Cluster, Mode},
+    db,
+};
+use private_cluster::{TempDir, options};
 use serde_json::Value;
 use swarm::{Swarm, SwarmConfig};
+use tokio_postgres::config::Host;
 
 /// How soon after its storing a torrent must be found.
 const FOUND_WITHIN: Duration = Duration::from_secs(2);
@@ -137,6 +142,32 @@ fn one_sweep_finds_what_is_there_reports_and_ends() {
     let (attempted, succeeded, failed) = work(&folder.0, "visits");
     assert_eq!(attempted, succeeded + failed, "a finished run has nothing in flight");
     assert!(succeeded >= 90, "only {succeeded} of 100 nodes were visited");
+}
+
+#[test]
+fn a_shared_database_serves_as_well_as_a_private_one() {
+    let swarm =
+        Swarm::start(SwarmConfig { seed: 13, nodes: 60, torrents: 40, ..SwarmConfig::default() }).unwrap();
+    let folder = TempDir::new();
+    // A server that is somebody else's, as far as the indexer can tell.
+    let server = Cluster::open(&options(&folder.join("server")), Mode::Own).unwrap();
+    let config = server.connection("postgres");
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(db::ensure_database(&config, "shared"))
+        .unwrap();
+    let Host::Unix(socket) = &config.get_hosts()[0] else { panic!("no socket") };
+    let host = socket.to_str().unwrap().replace('/', "%2F");
+    let url = format!("postgres://{}@{host}/shared", config.get_user().unwrap());
+
+    let mut indexer = Indexer::run(&folder.0, &swarm, &["--once", "--database-url", &url]);
+    let (status, _) = indexer.wait();
+    assert!(status.success(), "{}", indexer.log());
+    let export = Export::parse(&ask(&folder.0, &["export", "--database-url", &url]).unwrap());
+    export.assert_is_all_of(&swarm);
+    assert!(!data_dir(&folder.0).exists(), "a private database was made beside the shared one");
 }
 
 #[test]
