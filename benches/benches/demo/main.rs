@@ -95,6 +95,7 @@ const ROWS: &[Row] = &[
         format!("{:.1}", run.searchable_seconds)
     }),
     ("  the first one stored after, s", None, |run| format!("{:.1}", run.first_stored_seconds)),
+    ("  99 % of them after, s", None, |run| format!("{:.1}", run.nearly_all_seconds)),
     ("  torrents a second, first to last", None, |run| format!("{:.0}", run.torrents_per_second())),
     ("searches that find what they should", None, |run| {
         format!("{} of {}", run.searches_right, run.searches)
@@ -117,11 +118,13 @@ const ROWS: &[Row] = &[
     ("  of its database, %", None, |run| format!("{:.2}", run.database_idle * 100.0)),
     ("  packets sent meanwhile, a second", None, |run| format!("{:.0}", run.idle_packets_per_second)),
     ("packets sent for each key", Some(|run| format!("{:.1} floor", run.floor.packets_per_key())), |run| {
-        format!("{:.1}", run.packets as f64 / run.floor.keys as f64)
+        run.for_each_key(run.counts.datagrams)
     }),
-    ("connections for each torrent", Some(|_| "1 floor".into()), |run| {
-        format!("{:.2}", run.connections as f64 / run.torrents as f64)
-    }),
+    ("  to sample", None, |run| run.for_each_key(run.counts.samples)),
+    ("  to find nodes", None, |run| run.for_each_key(run.counts.find_nodes)),
+    ("  to get peers", Some(|_| "1 floor".into()), |run| run.for_each_key(run.counts.get_peers)),
+    ("  to dead nodes", None, |run| run.for_each_key(run.counts.to_the_dead)),
+    ("connections for each key", Some(|_| "1 floor".into()), |run| run.for_each_key(run.counts.connections)),
     ("most packets to a node in a second", Some(|_| "4 allowed".into()), |run| {
         run.peak_per_second.to_string()
     }),

@@ -10,7 +10,7 @@ use crate::{
     floor::Floor,
     indexer_process::Indexer,
     process_figures::{cpu, cpu_of_family, database, rss_peak},
-    swarm_process::SwarmProcess,
+    swarm_process::{Counts, SwarmProcess},
 };
 
 /// Between two looks at how many torrents there are. A look costs the database some milliseconds, which are in its figure.
@@ -33,6 +33,8 @@ pub(crate) struct Run {
     /// From the start of the program to the commit of the last torrent.
     pub(crate) searchable_seconds: f64,
     pub(crate) first_stored_seconds: f64,
+    /// The last of the first 99 of each 100.
+    pub(crate) nearly_all_seconds: f64,
     pub(crate) searches: usize,
     pub(crate) searches_right: usize,
     pub(crate) search_ms: f64,
@@ -46,13 +48,17 @@ pub(crate) struct Run {
     pub(crate) indexer_idle: f64,
     pub(crate) database_idle: f64,
     pub(crate) idle_packets_per_second: f64,
-    /// Until the last torrent was stored.
-    pub(crate) packets: u64,
-    pub(crate) connections: u64,
+    /// What came to the swarm until the last torrent was stored.
+    pub(crate) counts: Counts,
     pub(crate) peak_per_second: u64,
 }
 
 impl Run {
+    /// Of something that was counted, how much there was for each key.
+    pub(crate) fn for_each_key(&self, count: u64) -> String {
+        format!("{:.2}", count as f64 / self.floor.keys.max(1) as f64)
+    }
+
     pub(crate) fn torrents_per_second(&self) -> f64 {
         self.torrents as f64 / (self.searchable_seconds - self.first_stored_seconds)
     }
@@ -98,6 +104,7 @@ pub(crate) fn run(program: &Path, size: Size) -> Result<Run, String> {
         torrents: size.torrents as u64,
         searchable_seconds: since(indexer.started, *last),
         first_stored_seconds: since(indexer.started, *first),
+        nearly_all_seconds: since(indexer.started, stored[stored.len() * 99 / 100]),
         searches: swarm.searches.len(),
         searches_right,
         search_ms,
@@ -110,8 +117,7 @@ pub(crate) fn run(program: &Path, size: Size) -> Result<Run, String> {
         indexer_idle: (cpu(indexer.pid()).own - before.1) / idle,
         database_idle: (cpu_of_family(database) - before.2) / idle,
         idle_packets_per_second: (at_end.datagrams - before.3) as f64 / idle,
-        packets: counts.datagrams,
-        connections: counts.connections,
+        counts,
         peak_per_second: at_end.peak_per_second,
     };
     if at_end.floods > 0 {

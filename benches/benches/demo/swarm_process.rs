@@ -54,6 +54,10 @@ pub(crate) fn serve(nodes: usize, torrents: usize) -> Result<(), String> {
         let stats = swarm.stats();
         say(&json!({
             "datagrams": stats.datagrams,
+            "samples": stats.samples + stats.samples_unsupported,
+            "find_nodes": stats.find_nodes,
+            "get_peers": stats.get_peers,
+            "to_the_dead": stats.to_the_dead,
             "connections": stats.connections,
             "floods": stats.floods,
             "peak_per_second": stats.peak_per_second,
@@ -65,7 +69,7 @@ pub(crate) fn serve(nodes: usize, torrents: usize) -> Result<(), String> {
 /// Words of a torrent's name, without what a query gives a meaning to.
 fn words(torrent: &Torrent) -> String {
     let words =
-        torrent.name.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| word.len() > 2);
+        torrent.name.split(|letter: char| !letter.is_alphanumeric()).filter(|word| word.chars().count() > 2);
     words.take(WORDS).collect::<Vec<_>>().join(" ")
 }
 
@@ -93,6 +97,14 @@ pub(crate) struct SwarmProcess {
 pub(crate) struct Counts {
     /// Datagrams that came in.
     pub(crate) datagrams: u64,
+    /// Queries sample_infohashes.
+    pub(crate) samples: u64,
+    /// Queries find_node.
+    pub(crate) find_nodes: u64,
+    /// Queries get_peers.
+    pub(crate) get_peers: u64,
+    /// Datagrams to nodes that answer nobody.
+    pub(crate) to_the_dead: u64,
     /// Connections that came in.
     pub(crate) connections: u64,
     /// Nodes that found themselves flooded.
@@ -149,6 +161,10 @@ impl SwarmProcess {
         let counts = line(&mut self.output)?;
         Ok(Counts {
             datagrams: number(&counts, "datagrams"),
+            samples: number(&counts, "samples"),
+            find_nodes: number(&counts, "find_nodes"),
+            get_peers: number(&counts, "get_peers"),
+            to_the_dead: number(&counts, "to_the_dead"),
             connections: number(&counts, "connections"),
             floods: number(&counts, "floods"),
             peak_per_second: number(&counts, "peak_per_second"),
