@@ -159,3 +159,22 @@ fn a_second_interrupt_does_not_wait_for_a_database_that_does_not_answer() {
     drop(frozen);
     eventually("the end of the database", || !process::is_alive(server));
 }
+
+#[test]
+fn nobody_has_to_wait_for_the_end_of_a_database_that_does_not_answer() {
+    let swarm = swarm();
+    let folder = TempDir::new();
+    let (mut indexer, server) = busy_indexer(&folder, &swarm);
+    let frozen = Frozen::freeze(server);
+    indexer.signal(Signal::SIGTERM);
+    indexer.until("the model giving up", |indexer| {
+        indexer.log().contains("the manager did not close within the grace period").then_some(())
+    });
+    // All that is left is to wait for the server.
+    indexer.signal(Signal::SIGTERM);
+    let (status, took) = indexer.wait();
+    assert!(status.success() && took < AT_ONCE, "{status} after {took:?}");
+    assert!(indexer.output().starts_with("stopped\n"), "{}", indexer.output());
+    drop(frozen);
+    eventually("the end of the database", || !process::is_alive(server));
+}
