@@ -104,8 +104,7 @@ fn what_was_in_hand_when_an_indexer_was_killed_is_given_back_at_the_next_start()
     // Seeders that answer nothing keep every hash in hand for some seconds.
     let silent = Hostility { silent: 1.0, ..Hostility::default() };
     let config = SwarmConfig { seed: 23, nodes: 60, torrents: 30, ..SwarmConfig::default() };
-    let swarm =
-        Swarm::start(SwarmConfig { hostility: silent, one_honest_seeder: false, ..config.clone() }).unwrap();
+    let swarm = Swarm::start(SwarmConfig { hostility: silent, one_honest_seeder: false, ..config }).unwrap();
     let folder = TempDir::new();
     let mut indexer = Indexer::run(&folder.0, &swarm, &[]);
     indexer.until("hashes being in hand", |_| backlog(&folder, "in_flight").filter(|hashes| *hashes >= 10));
