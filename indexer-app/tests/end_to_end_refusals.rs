@@ -11,7 +11,7 @@ use std::{
     net::UdpSocket,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
 use end_to_end::{
@@ -24,6 +24,7 @@ use indexer_app::{
 };
 use nix::unistd::Uid;
 use private_cluster::{TempDir, options, torrent};
+use serde_json::Value;
 use tea_runtime::Session;
 
 /// Torrents that stand for what a user has gathered.
@@ -92,16 +93,13 @@ fn an_occupied_port_is_named_and_nothing_is_lost() {
     let (address, port) = (occupant.local_addr().unwrap().ip(), occupant.local_addr().unwrap().port());
     let mut command = program(&folder.0, "run");
     command.args(["--bind", &address.to_string(), "--port", &port.to_string(), "--ports", "1"]);
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    assert_eq!(status.code(), Some(1));
-    let log = String::from_utf8(stderr).unwrap();
-    let sentence = log.lines().last().unwrap();
-    assert!(sentence.starts_with(&format!("indexer: UDP port {address}:{port} cannot be used: ")), "{log}");
-    assert!(sentence.contains("--port"), "{sentence}");
-    assert_eq!(log.matches("cannot be used").count(), 1, "it is said once: {log}");
-    assert!(!String::from_utf8(stdout).unwrap().contains("sweep finished"));
+    let sentence = refusal(&mut command);
+    assert!(sentence.starts_with(&format!("UDP port {address}:{port} cannot be used: ")), "{sentence}");
+    assert!(sentence.ends_with("choose another with --port or --bind"), "{sentence}");
     assert_eq!(process::database(&data_dir(&folder.0)), None, "the database still runs");
     assert_eq!(export(&folder.0), before);
+    let stats: Value = serde_json::from_slice(&ask(&folder.0, &["stats", "--json"]).unwrap()).unwrap();
+    assert_eq!(stats["runs"], Value::Array(Vec::new()), "a run that never was is on record");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, UdpSocket},
     time::{Duration, SystemTime},
 };
 
@@ -83,7 +83,11 @@ pub(super) async fn crawl(
         return Ok(());
     };
     let mut database = database?;
-    let outcome = match interruption.or(prepare(settings, options, &mut database)).await {
+    let prepared = async {
+        try_ports(settings)?;
+        prepare(settings, options, &mut database).await
+    };
+    let outcome = match interruption.or(prepared).await {
         None => Ok(None),
         Some(Err(error)) => Err(error),
         Some(Ok(flags)) => {
@@ -108,6 +112,18 @@ pub(super) async fn crawl(
         Ending::Failed(why) => Err(CommandError::Said(why.clone())),
         _ => Ok(()),
     }
+}
+
+/// That every port can be had, before anything is written: the runtime would find out later, when the run has begun.
+fn try_ports(settings: &Settings) -> Result<(), CommandError> {
+    for address in settings.port_addresses() {
+        UdpSocket::bind(address).map_err(|error| {
+            CommandError::Said(format!(
+                "UDP port {address} cannot be used: {error}; choose another with --port or --bind"
+            ))
+        })?;
+    }
+    Ok(())
 }
 
 /// Brings the database into order and reads what the last run has left in it.
