@@ -1,7 +1,4 @@
 //! Nodes, observations, runs, identity and statistics on a real database.
-#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
-
-mod private_cluster;
 
 use std::{
     collections::BTreeMap,
@@ -9,12 +6,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::private_cluster::{TestDatabase, hash, torrent};
 use indexer_app::db::{
     BacklogFail, BacklogNew, BacklogPut, BacklogTake, Discovery, Failure, LoadIdentity, LoadNodes, NodeVisit,
     RunEnd, RunId, RunProgress, RunStart, SaveIdentity, SaveNodes, Stats, Tidy, TidyLimits, Work,
 };
 use krpc::NodeId;
-use private_cluster::{TestDatabase, hash, torrent};
 
 /// Some minutes ago, so that nothing lies in the future of the database.
 fn time(seconds: u64) -> SystemTime {

@@ -1,10 +1,8 @@
 //! Torrents, aliases, scores and exports on a real database.
-#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
-
-mod private_cluster;
 
 use std::collections::BTreeSet;
 
+use crate::private_cluster::{TestDatabase, hash, torrent, with_files};
 use indexer_app::{
     db::{
         Announce, Announced, DatabaseError, DecayPopularity, Discovery, HashQuery, Hashes, Known,
@@ -13,7 +11,6 @@ use indexer_app::{
     export::export,
 };
 use krpc::InfoHash;
-use private_cluster::{TestDatabase, hash, torrent, with_files};
 
 fn hybrid(number: u32, name: &str) -> NewTorrent {
     let mut v2 = [0xcd; 32];

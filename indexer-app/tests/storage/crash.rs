@@ -1,10 +1,8 @@
 //! What was acknowledged is there, whatever is killed.
-#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
-
-mod private_cluster;
 
 use std::{collections::BTreeSet, sync::mpsc::sync_channel, time::Duration};
 
+use crate::private_cluster::{TempDir, options, torrent};
 use indexer_app::{
     cluster::{Cluster, ClusterEvent, EventSink, Mode},
     db::{self, DatabaseChoice, ExportBatch, StoreTorrents, pool_error},
@@ -14,7 +12,6 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use private_cluster::{TempDir, options, torrent};
 use tea_runtime::{Session, SessionError};
 
 /// Torrents in a batch.
@@ -114,7 +111,7 @@ async fn acknowledged_batches_survive_the_server_being_killed_again_and_again() 
     let lost: Vec<InfoHash> = acknowledged
         .iter()
         .flat_map(|batch| batch * BATCH..(batch + 1) * BATCH)
-        .map(private_cluster::hash)
+        .map(crate::private_cluster::hash)
         .filter(|hash| !present.contains(hash))
         .collect();
     assert_eq!(lost, [], "of {} acknowledged batches", acknowledged.len());

@@ -5,8 +5,6 @@
     reason = "what a test needs and does not get is its failure"
 )]
 
-mod private_cluster;
-
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -17,12 +15,12 @@ use std::{
     time::Duration,
 };
 
+use crate::private_cluster::{TempDir, options};
 use indexer_app::cluster::{Cluster, ClusterError, ClusterEvent, ClusterOptions, EventSink, Mode, guard};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, Uid},
 };
-use private_cluster::{TempDir, options};
 
 /// Longest wait for something that must happen; it is seldom waited for at all.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -188,7 +186,7 @@ fn an_owner_in_a_process_of_its_own() {
 
 fn owner_process(data_dir: &Path) -> Child {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "an_owner_in_a_process_of_its_own", "--nocapture"])
+        .args(["--ignored", "--exact", "cluster::an_owner_in_a_process_of_its_own", "--nocapture"])
         .env("CLUSTER_TEST_DATA_DIR", data_dir)
         .stdout(Stdio::piped())
         .spawn()

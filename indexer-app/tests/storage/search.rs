@@ -1,15 +1,12 @@
 //! Searches on a real database.
-#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
-
-mod private_cluster;
 
 use std::time::Duration;
 
+use crate::private_cluster::{TestDatabase, hash, torrent, with_files};
 use indexer_app::{
     db::{Announce, Hashes, NewTorrent, RecordAnnounces, Search},
     search::{Count, Page, Request, Sort},
 };
-use private_cluster::{TestDatabase, hash, torrent, with_files};
 
 async fn page(test: &TestDatabase, request: Request) -> Page {
     test.run(Search { request }).await

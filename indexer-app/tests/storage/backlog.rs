@@ -1,16 +1,13 @@
 //! The durable queue on a real database.
-#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
-
-mod private_cluster;
 
 use std::{collections::BTreeSet, time::Duration};
 
+use crate::private_cluster::{TestDatabase, hash, torrent};
 use indexer_app::db::{
     BacklogDone, BacklogFail, BacklogNew, BacklogPut, BacklogTake, Discovery, Failure, Known, KnownHashes,
     Taken, Tidy, TidyLimits,
 };
 use krpc::InfoHash;
-use private_cluster::{TestDatabase, hash, torrent};
 
 fn entry(number: u32, source: Discovery) -> BacklogNew {
     BacklogNew { info_hash: hash(number), source, hints: vec![([127, 0, 0, 1], number as u16).into()] }

@@ -1,5 +1,4 @@
 //! Databases that cannot be used: one sentence, and nothing touched.
-#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
 use indexer_app::db::{self, DatabaseChoice, DatabaseError};
 use tokio::{

@@ -1,0 +1,15 @@
+//! The private cluster, the sessions and the search, on a real PostgreSQL that these tests start.
+//!
+//! One program for all of them: each test program costs its own linking.
+#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
+
+#[path = "../private_cluster/mod.rs"]
+mod private_cluster;
+
+mod backlog;
+mod cluster;
+mod crash;
+mod nodes;
+mod refusals;
+mod search;
+mod torrents;
