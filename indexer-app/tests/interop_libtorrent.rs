@@ -29,7 +29,7 @@ fn every_public_torrent_of_real_clients_comes_out_as_it_was_seeded() {
     let mut sessions = Sessions::start(&plan, &folder.0);
     assert!(sessions.torrents.len() > 80 && sessions.torrents.iter().any(|torrent| torrent.private));
 
-    let mut indexer = Indexer::start([127, 0, 11, 1].into(), &sessions.endpoints[..2], &folder.0, &[]);
+    let mut indexer = Indexer::start([127, 0, 11, 1].into(), &sessions.endpoints[..2], &folder.0);
     let begun = Instant::now();
     loop {
         let report = match indexer.export() {
@@ -58,7 +58,7 @@ fn no_real_client_blocks_us_under_its_own_limits() {
     let folder = Folder::new();
     let plan = Plan { first_ip: [127, 0, 12, 1].into(), sessions: 8, torrents: 2, real_limits: true };
     let sessions = Sessions::start(&plan, &folder.0);
-    let mut indexer = Indexer::start([127, 0, 13, 1].into(), &sessions.endpoints[..2], &folder.0, &[]);
+    let mut indexer = Indexer::start([127, 0, 13, 1].into(), &sessions.endpoints[..2], &folder.0);
     std::thread::sleep(POLITE_FOR);
 
     let exported = indexer.export().unwrap_or_else(|why| panic!("nothing can be exported: {why}"));

@@ -45,8 +45,8 @@ pub struct Indexer {
 }
 
 impl Indexer {
-    /// Starts at `ip` with its data in `folder`, knowing `bootstrap`, with further arguments.
-    pub fn start(ip: IpAddr, bootstrap: &[SocketAddr], folder: &Path, further: &[&str]) -> Self {
+    /// Starts at `ip` with its data in `folder`, knowing `bootstrap`.
+    pub fn start(ip: IpAddr, bootstrap: &[SocketAddr], folder: &Path) -> Self {
         fs::write(folder.join("empty.toml"), "").unwrap();
         let mut command = program(folder, "run");
         command
@@ -55,7 +55,6 @@ impl Indexer {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(folder.join("indexer.log")).unwrap());
-        command.args(further);
         for node in bootstrap {
             command.args(["--bootstrap", &node.to_string()]);
         }
@@ -74,13 +73,6 @@ impl Indexer {
         }
         let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         Ok(lines.map(|line| serde_json::from_slice(line).unwrap()).collect())
-    }
-
-    /// Most memory that it has had resident, in bytes.
-    pub fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     /// What `indexer stats` prints, for messages.
