@@ -11,29 +11,29 @@ use swarm::Swarm;
 
 /// A line of `indexer export`, and what `show --json` says too.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub struct Torrent {
-    pub v1: Option<String>,
-    pub v2: Option<String>,
-    pub name: String,
-    pub total_size: u64,
-    pub file_count: u64,
-    pub piece_length: u64,
-    pub private: bool,
-    pub files: Vec<FileEntry>,
+pub(crate) struct Torrent {
+    pub(crate) v1: Option<String>,
+    pub(crate) v2: Option<String>,
+    pub(crate) name: String,
+    pub(crate) total_size: u64,
+    pub(crate) file_count: u64,
+    pub(crate) piece_length: u64,
+    pub(crate) private: bool,
+    pub(crate) files: Vec<FileEntry>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub struct FileEntry {
-    pub path: Vec<String>,
-    pub length: u64,
+pub(crate) struct FileEntry {
+    pub(crate) path: Vec<String>,
+    pub(crate) length: u64,
 }
 
 /// Both hashes of a torrent; one of them may be missing.
-pub type Hashes = (Option<String>, Option<String>);
+pub(crate) type Hashes = (Option<String>, Option<String>);
 
 impl Torrent {
     /// What a correct indexer says of a torrent of the swarm.
-    pub fn expected(torrent: &swarm::Torrent) -> Self {
+    pub(crate) fn expected(torrent: &swarm::Torrent) -> Self {
         let hex = |bytes: &[u8; 32]| {
             bytes.iter().fold(String::new(), |mut text, byte| {
                 write!(text, "{byte:02x}").unwrap();
@@ -56,12 +56,12 @@ impl Torrent {
         }
     }
 
-    pub fn hashes(&self) -> Hashes {
+    pub(crate) fn hashes(&self) -> Hashes {
         (self.v1.clone(), self.v2.clone())
     }
 
     /// The longest of its words in a script that needs no thought: letters and digits of ASCII between others.
-    pub fn word(&self) -> Option<&str> {
+    pub(crate) fn word(&self) -> Option<&str> {
         let words = self.name.split(|c: char| !c.is_alphanumeric());
         words.filter(|word| word.is_ascii() && word.len() >= 4).max_by_key(|word| word.len())
     }
@@ -69,14 +69,14 @@ impl Torrent {
 
 /// An export.
 #[derive(Clone, Debug, Default)]
-pub struct Export {
-    pub torrents: Vec<Torrent>,
+pub(crate) struct Export {
+    pub(crate) torrents: Vec<Torrent>,
     /// When each was stored.
-    pub added: Vec<SystemTime>,
+    pub(crate) added: Vec<SystemTime>,
 }
 
 impl Export {
-    pub fn parse(text: &[u8]) -> Self {
+    pub(crate) fn parse(text: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Line {
             #[serde(flatten)]
@@ -92,12 +92,12 @@ impl Export {
         export
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.torrents.len()
     }
 
     /// The torrent that was stored last, and when.
-    pub fn newest(&self) -> Option<(&Torrent, SystemTime)> {
+    pub(crate) fn newest(&self) -> Option<(&Torrent, SystemTime)> {
         let newest = self.torrents.iter().zip(&self.added).max_by_key(|(_, added)| **added)?;
         Some((newest.0, *newest.1))
     }
@@ -107,7 +107,7 @@ impl Export {
     }
 
     /// That it holds each torrent of the swarm once, equal in all that can be said of it, and nothing else.
-    pub fn assert_is_all_of(&self, swarm: &Swarm) {
+    pub(crate) fn assert_is_all_of(&self, swarm: &Swarm) {
         let found = self.by_hashes();
         assert_eq!(found.len(), self.len(), "a torrent came out twice");
         for torrent in swarm.torrents() {
@@ -118,7 +118,7 @@ impl Export {
     }
 
     /// That all of `earlier` is still there, as it was.
-    pub fn assert_contains(&self, earlier: &Self) {
+    pub(crate) fn assert_contains(&self, earlier: &Self) {
         let found = self.by_hashes();
         for torrent in &earlier.torrents {
             assert_eq!(found.get(&torrent.hashes()), Some(&torrent), "it was there before");
@@ -127,6 +127,6 @@ impl Export {
 }
 
 /// How long ago it was; nothing for a moment to come, as clocks may differ in a hair.
-pub fn age(at: SystemTime) -> Duration {
+pub(crate) fn age(at: SystemTime) -> Duration {
     SystemTime::now().duration_since(at).unwrap_or_default()
 }

@@ -12,7 +12,7 @@ use std::{
 use nix::sys::signal::Signal;
 use swarm::{Habits, Swarm, SwarmConfig};
 
-use super::{
+use crate::{
     exported::Export,
     patience::{PATIENCE, until},
     process,
@@ -25,23 +25,23 @@ const LOG_LINES: usize = 30;
 const FAREWELL: Duration = Duration::from_secs(15);
 
 /// An address of this test's own for an indexer; swarms leave 127.0.0.0/16 to their users.
-pub fn own_address() -> Ipv4Addr {
+pub(crate) fn own_address() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     Ipv4Addr::new(127, 0, 100 + (std::process::id() % 100) as u8, NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The configuration of a swarm whose seeders take their time, so that what is done to an indexer that fetches but
 /// [`FEW_FETCHES`] at a time falls into the middle of its work: some 20 torrents a second.
-pub fn unhurried(seed: u64, nodes: usize, torrents: usize) -> SwarmConfig {
+pub(crate) fn unhurried(seed: u64, nodes: usize, torrents: usize) -> SwarmConfig {
     let habits = Habits { one_at_a_time: 0.0, ticking: 1.0, tick: Duration::from_millis(400) };
     SwarmConfig { seed, nodes, torrents, habits, ..SwarmConfig::default() }
 }
 
 /// Beside [`unhurried`].
-pub const FEW_FETCHES: [&str; 2] = ["--fetches", "8"];
+pub(crate) const FEW_FETCHES: [&str; 2] = ["--fetches", "8"];
 
 /// A program that runs: `run`, `demo`, or one that should end at once.
-pub struct Indexer {
+pub(crate) struct Indexer {
     process: Child,
     data_dir: PathBuf,
     output: PathBuf,
@@ -50,7 +50,7 @@ pub struct Indexer {
 
 impl Indexer {
     /// `run` from an address of its own on what the swarm offers, with settings that suit a network so small.
-    pub fn run(folder: &Path, swarm: &Swarm, more: &[&str]) -> Self {
+    pub(crate) fn run(folder: &Path, swarm: &Swarm, more: &[&str]) -> Self {
         let bootstrap: Vec<String> = swarm.bootstrap().iter().map(SocketAddr::to_string).collect();
         let mut arguments: Vec<&str> = more.to_vec();
         for node in &bootstrap {
@@ -60,7 +60,7 @@ impl Indexer {
     }
 
     /// The same with nobody named to join through.
-    pub fn run_alone(folder: &Path, address: Ipv4Addr, more: &[&str]) -> Self {
+    pub(crate) fn run_alone(folder: &Path, address: Ipv4Addr, more: &[&str]) -> Self {
         let mut command = program(folder, "run");
         command.args(["--bind", &address.to_string(), "--port", "0", "--ports", "2"]);
         command.args(["--min-sample-interval", "5s", "--shared-buffers", "33554432"]);
@@ -69,7 +69,7 @@ impl Indexer {
     }
 
     /// Starts a command of [`program`] or alike.
-    pub fn start(folder: &Path, mut command: Command) -> Self {
+    pub(crate) fn start(folder: &Path, mut command: Command) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let (output, log) = (folder.join(format!("{number}.out")), folder.join(format!("{number}.log")));
@@ -80,17 +80,17 @@ impl Indexer {
         Self { process: command.spawn().unwrap(), data_dir: data_dir(folder), output, log }
     }
 
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.process.id().cast_signed()
     }
 
     /// What it has logged.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
     /// What it has written to standard output: the report, once it has ended.
-    pub fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         fs::read_to_string(&self.output).unwrap()
     }
 
@@ -101,7 +101,7 @@ impl Indexer {
     }
 
     /// Looks until there is something, while the program runs.
-    pub fn until<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+    pub(crate) fn until<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
         let found = until(PATIENCE, || {
             if let Some(status) = self.process.try_wait().unwrap() {
                 panic!("it ended, {status}, before {what}:\n{}", self.last_lines());
@@ -119,7 +119,7 @@ impl Indexer {
     }
 
     /// Where its DHT ports are, once they are bound.
-    pub fn listening(&mut self, ports: usize) -> Vec<SocketAddr> {
+    pub(crate) fn listening(&mut self, ports: usize) -> Vec<SocketAddr> {
         self.until("its ports being bound", |indexer| {
             let log = indexer.log();
             let addresses: Vec<SocketAddr> = log
@@ -132,12 +132,12 @@ impl Indexer {
     }
 
     /// The process number of its database, once that accepts connections.
-    pub fn database(&mut self) -> i32 {
+    pub(crate) fn database(&mut self) -> i32 {
         self.until("its database accepting connections", |indexer| process::ready_database(&indexer.data_dir))
     }
 
     /// What an export holds, once it holds so much.
-    pub fn export_of(&mut self, torrents: usize) -> Export {
+    pub(crate) fn export_of(&mut self, torrents: usize) -> Export {
         self.until(&format!("{torrents} torrents being stored"), |indexer| {
             let export = Export::parse(&indexer.ask(&["export"]).ok()?);
             (export.len() >= torrents).then_some(export)
@@ -145,7 +145,7 @@ impl Indexer {
     }
 
     /// What another command prints while this one runs, or why it does not.
-    pub fn ask(&self, command: &[&str]) -> Result<Vec<u8>, String> {
+    pub(crate) fn ask(&self, command: &[&str]) -> Result<Vec<u8>, String> {
         ask(self.data_dir.parent().unwrap(), command)
     }
 
@@ -153,17 +153,17 @@ impl Indexer {
         self.ask(command).map_or_else(|error| error, |text| String::from_utf8_lossy(&text).into_owned())
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         process::signal(self.pid(), signal);
     }
 
     /// How it ended and how long that took from now on.
-    pub fn wait(&mut self) -> (ExitStatus, Duration) {
+    pub(crate) fn wait(&mut self) -> (ExitStatus, Duration) {
         self.until_ended(|| {})
     }
 
     /// The same; looks at it again and again until then.
-    pub fn until_ended(&mut self, mut look: impl FnMut()) -> (ExitStatus, Duration) {
+    pub(crate) fn until_ended(&mut self, mut look: impl FnMut()) -> (ExitStatus, Duration) {
         let begun = Instant::now();
         let ended = until(PATIENCE, || {
             look();
@@ -174,7 +174,7 @@ impl Indexer {
     }
 
     /// Ends it as Ctrl-C does; that it ends well is part of each test.
-    pub fn interrupt(&mut self) -> Duration {
+    pub(crate) fn interrupt(&mut self) -> Duration {
         self.signal(Signal::SIGINT);
         let (status, took) = self.wait();
         assert!(status.success(), "it ended with {status}:\n{}", self.last_lines());
@@ -182,7 +182,7 @@ impl Indexer {
     }
 
     /// Kills it as the system does when memory runs out.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
@@ -201,19 +201,19 @@ impl Drop for Indexer {
 }
 
 /// Where the data of a test is in its folder.
-pub fn data_dir(folder: &Path) -> PathBuf {
+pub(crate) fn data_dir(folder: &Path) -> PathBuf {
     folder.join("data")
 }
 
 /// The program with a command, apart from what the machine's user has set up for an indexer of theirs.
-pub fn program(folder: &Path, command: &str) -> Command {
+pub(crate) fn program(folder: &Path, command: &str) -> Command {
     let mut program = bare(Path::new(env!("CARGO_BIN_EXE_indexer")), folder);
     program.arg(command).arg("--data-dir").arg(data_dir(folder));
     program
 }
 
 /// The program at `path` without a command yet, and without any setting.
-pub fn bare(path: &Path, folder: &Path) -> Command {
+pub(crate) fn bare(path: &Path, folder: &Path) -> Command {
     let settings = folder.join("empty.toml");
     fs::write(&settings, "").unwrap();
     let mut program = Command::new(path);
@@ -227,7 +227,7 @@ pub fn bare(path: &Path, folder: &Path) -> Command {
 }
 
 /// What a command prints, or why it does not.
-pub fn ask(folder: &Path, command: &[&str]) -> Result<Vec<u8>, String> {
+pub(crate) fn ask(folder: &Path, command: &[&str]) -> Result<Vec<u8>, String> {
     let output = program(folder, command[0]).args(&command[1..]).stdin(Stdio::null()).output().unwrap();
     if output.status.success() {
         Ok(output.stdout)
@@ -237,7 +237,7 @@ pub fn ask(folder: &Path, command: &[&str]) -> Result<Vec<u8>, String> {
 }
 
 /// The one sentence with which a command refuses.
-pub fn refusal(command: &mut Command) -> String {
+pub(crate) fn refusal(command: &mut Command) -> String {
     let output: Output = command.stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success(), "it succeeded: {text}");

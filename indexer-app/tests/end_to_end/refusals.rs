@@ -1,9 +1,4 @@
 //! What the program cannot work with it refuses in one sentence, with an exit code that is not 0, and touches nothing.
-#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
-#![allow(clippy::disallowed_methods, reason = "what is tested takes real time")]
-
-mod end_to_end;
-mod private_cluster;
 
 use std::{
     collections::BTreeMap,
@@ -14,18 +9,19 @@ use std::{
     process::Command,
 };
 
-use end_to_end::{
-    indexer::{Indexer, ask, bare, data_dir, own_address, program, refusal},
-    process,
-};
 use indexer_app::{
     cluster::{Cluster, Mode},
     db::{self, DatabaseChoice, Discovery, StoreTorrents},
 };
 use nix::unistd::Uid;
-use private_cluster::{TempDir, options, torrent};
 use serde_json::Value;
 use tea_runtime::Session;
+
+use crate::{
+    indexer::{Indexer, ask, bare, data_dir, own_address, program, refusal},
+    private_cluster::{TempDir, options, torrent},
+    process,
+};
 
 /// Torrents that stand for what a user has gathered.
 const STORED: u32 = 5;

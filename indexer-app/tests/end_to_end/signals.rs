@@ -1,9 +1,4 @@
 //! How the program ends when it is told to: soon, well, and with nothing left running.
-#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
-#![allow(clippy::disallowed_methods, reason = "what is tested takes real time")]
-
-mod end_to_end;
-mod private_cluster;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -16,17 +11,18 @@ use std::{
     time::Duration,
 };
 
-use end_to_end::{
-    indexer::{FEW_FETCHES, Indexer, data_dir, own_address, program, unhurried},
-    patience::eventually,
-    process::{self, Frozen},
-};
 use krpc::{InfoHash, Method, NodeId, Want, encode};
 use nix::sys::signal::Signal;
-use private_cluster::TempDir;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use swarm::Swarm;
+
+use crate::{
+    indexer::{FEW_FETCHES, Indexer, data_dir, own_address, program, unhurried},
+    patience::eventually,
+    private_cluster::TempDir,
+    process::{self, Frozen},
+};
 
 /// How long a graceful end may take, database and all.
 const ENDS_WITHIN: Duration = Duration::from_secs(3);

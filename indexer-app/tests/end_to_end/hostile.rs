@@ -1,24 +1,20 @@
 //! The whole program among those who mean harm: peers that lie and stall, and strangers that throw garbage at its ports.
-#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
-#![allow(clippy::disallowed_methods, reason = "what is tested takes real time")]
-
-mod end_to_end;
-mod private_cluster;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
-use end_to_end::{
-    indexer::{Indexer, own_address},
-    patience::{PATIENCE, until},
-    process,
-};
 use krpc::{InfoHash, Kind, Message, Method, NodeId, Want, encode};
-use private_cluster::TempDir;
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use swarm::{Hostility, Swarm, SwarmConfig};
+
+use crate::{
+    indexer::{Indexer, own_address},
+    patience::{PATIENCE, until},
+    private_cluster::TempDir,
+    process,
+};
 
 /// The most memory that the program may hold at any time, bytes.
 const MEMORY_MAX: u64 = 200 << 20;

@@ -1,9 +1,4 @@
 //! The program for a user who is not root, with nothing set up for them.
-#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
-#![allow(clippy::disallowed_methods, reason = "what is tested takes real time")]
-
-mod end_to_end;
-mod private_cluster;
 
 use std::{
     ffi::OsStr,
@@ -16,10 +11,13 @@ use std::{
     process::Command,
 };
 
-use end_to_end::indexer::{Indexer, bare};
 use nix::unistd::{Uid, User};
-use private_cluster::TempDir;
 use serde_json::Value;
+
+use crate::{
+    indexer::{Indexer, bare},
+    private_cluster::TempDir,
+};
 
 /// A command of a user who is not root: ourselves, or if we are, whoever owns nothing.
 fn command_of(user: Option<&User>, program: &Path, folder: &Path) -> Command {

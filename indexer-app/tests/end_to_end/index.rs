@@ -1,24 +1,20 @@
 //! The whole program against a swarm that means well: everything that it holds is indexed, politely, and found.
-#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
-#![allow(clippy::disallowed_methods, reason = "what is tested takes real time")]
-
-mod end_to_end;
-mod private_cluster;
 
 use std::time::{Duration, Instant};
 
-use end_to_end::{
-    exported::{Export, Torrent, age},
-    indexer::{Indexer, ask, data_dir, program},
-};
 use indexer_app::{
     cluster::{Cluster, Mode},
     db,
 };
-use private_cluster::{TempDir, options};
 use serde_json::Value;
 use swarm::{Swarm, SwarmConfig};
 use tokio_postgres::config::Host;
+
+use crate::{
+    exported::{Export, Torrent, age},
+    indexer::{Indexer, ask, data_dir, program},
+    private_cluster::{TempDir, options},
+};
 
 /// How soon after its storing a torrent must be found.
 const FOUND_WITHIN: Duration = Duration::from_secs(2);

@@ -1,20 +1,16 @@
 //! The database killed under the program, and the program killed: nothing that was stored is lost, and all comes in the end.
-#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
-#![allow(clippy::disallowed_methods, reason = "what is tested takes real time")]
 
-mod end_to_end;
-mod private_cluster;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use swarm::{Hostility, Swarm, SwarmConfig};
 
-use end_to_end::{
+use crate::{
     exported::Export,
     indexer::{FEW_FETCHES, Indexer, ask, data_dir, own_address, unhurried},
     patience::eventually,
+    private_cluster::TempDir,
     process,
 };
-use nix::sys::signal::Signal;
-use private_cluster::TempDir;
-use serde_json::Value;
-use swarm::{Hostility, Swarm, SwarmConfig};
 
 #[test]
 fn a_database_that_is_killed_again_and_again_loses_nothing_and_stops_nothing() {

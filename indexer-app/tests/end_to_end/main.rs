@@ -1,0 +1,23 @@
+//! The whole program, in a process of its own, against a swarm on loopback: what it finds, what it survives, what it
+//! refuses, and how it ends.
+//!
+//! One program for all of these tests: each test program costs its own linking.
+#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
+#![allow(clippy::disallowed_methods, reason = "what is tested takes real time")]
+
+#[path = "../private_cluster/mod.rs"]
+mod private_cluster;
+
+// What the tests share.
+mod exported;
+mod indexer;
+mod patience;
+mod process;
+
+// The tests.
+mod account;
+mod crashes;
+mod hostile;
+mod index;
+mod refusals;
+mod signals;
