@@ -12,6 +12,7 @@ use swarm::{Hostility, Swarm, SwarmConfig};
 use crate::{
     indexer::{Indexer, own_address},
     patience::{PATIENCE, until},
+    politeness::assert_polite,
     private_cluster::TempDir,
     process,
 };
@@ -38,6 +39,7 @@ fn hostile_seeders_delay_but_hide_nothing_and_each_is_counted_by_what_it_did() {
     println!("at most {} MiB", memory >> 20);
     assert!(memory < MEMORY_MAX, "{} MiB", memory >> 20);
     assert!(swarm.stats().hostile_met > 50, "{:?}", swarm.stats());
+    assert_polite(&swarm);
     let peers = peers(&indexer);
     assert!(peers.contains("served") && peers.contains("wrong size"), "{peers}");
 }

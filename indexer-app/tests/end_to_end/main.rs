@@ -12,6 +12,7 @@ mod private_cluster;
 mod exported;
 mod indexer;
 mod patience;
+mod politeness;
 mod process;
 
 // The tests.
