@@ -38,10 +38,11 @@ fn a_database_that_is_killed_again_and_again_loses_nothing_and_stops_nothing() {
 
 #[test]
 fn a_sweep_does_not_end_before_all_is_stored_though_its_database_is_killed() {
-    let swarm = Swarm::start(unhurried(24, 100, 100)).unwrap();
+    // Many more than are stored when it is killed last, so that the sweep is not over by then.
+    let swarm = Swarm::start(unhurried(24, 100, 400)).unwrap();
     let folder = TempDir::new();
     let mut indexer = Indexer::run(&folder.0, &swarm, &["--once", "--fetches", "8"]);
-    for torrents in [10, 50, 85] {
+    for torrents in [10, 60, 120] {
         indexer.export_of(torrents);
         process::signal(indexer.database(), Signal::SIGKILL);
     }
