@@ -117,8 +117,10 @@ pub enum LookupOutcome {
     Enough,
     /// Nobody was left to ask before the closest nodes had answered.
     Exhausted,
-    /// It took as many queries or as much time as a lookup may take.
+    /// It took as many queries as a lookup may take.
     Bounded,
+    /// It took as long as a lookup may take, mostly waiting for the budgets of the nodes to ask: what it found says little.
+    TimedOut,
 }
 
 /// How urgent a lookup is.

@@ -111,15 +111,26 @@ impl Lookup {
         lookup
     }
 
-    /// Takes up another node that has sampled the hash.
+    /// Takes up another node that has sampled the hash, in whatever phase: it is asked before the search goes on, once more
+    /// if it has answered before it had the hash.
     pub(crate) fn hint(&mut self, addr: SocketAddr) {
         if self.phase == Phase::Unseeded {
             self.phase = Phase::Hints;
         }
         let endpoint = Endpoint::from(addr);
         if self.hints.len() < HINTS_MAX && self.hints.iter().all(|hint| hint.endpoint != endpoint) {
-            self.hints.push(Hint { endpoint, state: State::New });
+            let searched = self.candidates.iter().find(|known| known.endpoint == endpoint);
+            let state = match searched.map(|known| known.state) {
+                Some(asked @ State::Asked(_)) => asked,
+                _ => State::New,
+            };
+            self.hints.push(Hint { endpoint, state });
         }
+    }
+
+    /// Whether there is a node to ask of which we know that it has peers.
+    pub(crate) fn has_promise(&self) -> bool {
+        self.peers() == 0 && self.hints.iter().any(|hint| hint.state == State::New)
     }
 
     /// Begins to search among these nodes, once [`Step::Seed`] has asked for them.
@@ -214,11 +225,6 @@ impl Lookup {
         self.peers.len()
     }
 
-    /// Whether it has not begun to go through the network.
-    pub(crate) fn takes_hints(&self) -> bool {
-        self.phase != Phase::Searching
-    }
-
     /// Distance of the K-th closest node that has answered: the measure of how dense the network is here.
     pub(crate) fn radius(&self) -> Option<Distance> {
         self.candidates
@@ -235,22 +241,20 @@ impl Lookup {
         if now >= self.created + HINT_TIME_MAX {
             return Step::Seed;
         }
-        if self.hints.iter().any(|hint| matches!(hint.state, State::Asked(_))) {
+        if self.asks_hint() {
             return Step::Wait(None);
         }
-        let mut earliest = None;
-        for hint in self.hints.iter().filter(|hint| hint.state == State::New) {
-            let addr = hint.endpoint.addr();
-            let at = ready(addr);
-            if at <= now {
-                return Step::Ask { id: None, addr };
-            }
-            earliest = Some(earliest.map_or(at, |before: Duration| before.min(at)));
-        }
-        match earliest {
-            Some(at) => Step::Wait(Some(at)),
+        match self.next_hint(&mut ready) {
+            Some((at, addr)) if at <= now => Step::Ask { id: None, addr },
+            Some((at, _)) => Step::Wait(Some(at)),
             None => Step::Seed,
         }
+    }
+
+    /// The hinted node that can be asked first, and from when on.
+    fn next_hint(&self, ready: &mut impl FnMut(SocketAddr) -> Duration) -> Option<(Duration, SocketAddr)> {
+        let untried = self.hints.iter().filter(|hint| hint.state == State::New);
+        untried.map(|hint| (ready(hint.endpoint.addr()), hint.endpoint.addr())).min_by_key(|(at, _)| *at)
     }
 
     fn step_search(&self, now: Duration, ready: &mut impl FnMut(SocketAddr) -> Duration) -> Step {
@@ -258,12 +262,12 @@ impl Lookup {
             return Step::Done(LookupOutcome::Enough);
         }
         if now >= self.started + TIME_MAX {
-            return Step::Done(LookupOutcome::Bounded);
+            return Step::Done(LookupOutcome::TimedOut);
         }
         let mut fresh = 0;
         let mut in_flight = 0;
-        let mut wake = Some(self.started + TIME_MAX);
-        let mut until = |at: Duration| wake = Some(wake.map_or(at, |before: Duration| before.min(at)));
+        let mut wake = self.started + TIME_MAX;
+        let mut until = |at: Duration| wake = wake.min(at);
         for state in self.states() {
             if let State::Asked(at) = state {
                 in_flight += 1;
@@ -274,10 +278,18 @@ impl Lookup {
             }
         }
         let may_ask = fresh < ALPHA && in_flight < 2 * ALPHA && self.asked < QUERIES_MAX;
+        // A node that is known to have peers may turn up while the search goes on.
+        let hint = if self.has_promise() { self.next_hint(ready) } else { None };
+        if let Some((at, addr)) = hint {
+            if at <= now && self.asked < QUERIES_MAX {
+                return Step::Ask { id: None, addr };
+            }
+            until(at.max(now));
+        }
         // The K closest that have not failed decide. One whose budget is used up does not hold up the others: the next one
         // is asked meanwhile.
         let mut window = K;
-        let mut open = false;
+        let mut open = hint.is_some() && self.asked < QUERIES_MAX || self.peers() == 0 && self.asks_hint();
         for candidate in &self.candidates {
             if window == 0 {
                 break;
@@ -309,7 +321,12 @@ impl Lookup {
         if self.asked >= QUERIES_MAX && in_flight == 0 {
             return Step::Done(LookupOutcome::Bounded);
         }
-        Step::Wait(wake)
+        Step::Wait(Some(wake))
+    }
+
+    /// Whether the answer of a hinted node is awaited.
+    fn asks_hint(&self) -> bool {
+        self.hints.iter().any(|hint| matches!(hint.state, State::Asked(_)))
     }
 
     fn states(&self) -> impl Iterator<Item = State> {
@@ -431,6 +448,28 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_turns_out_to_have_peers_is_asked_before_the_search_goes_on() {
+        let mut lookup = search([1, 2, 3, 4, 5, 6]);
+        assert_eq!(asks(&mut lookup, NOW), [1, 2, 3, 4]);
+        // As many queries are in flight as may be, but this one is not for searching.
+        lookup.hint(addr(200));
+        assert!(lookup.has_promise());
+        assert_eq!(asks(&mut lookup, NOW), [200]);
+        assert!(!lookup.has_promise());
+        // The search does not end before it has answered.
+        for n in 1..=6 {
+            asks(&mut lookup, NOW);
+            lookup.answered(addr(n));
+        }
+        assert!(matches!(lookup.step(NOW, |_| NOW), Step::Wait(_)));
+        lookup.failed(addr(200));
+        assert_eq!(lookup.step(NOW, |_| NOW), Step::Done(LookupOutcome::Exhausted));
+        // One that had nothing when the search came by may have something now.
+        lookup.hint(addr(1));
+        assert_eq!(asks(&mut lookup, NOW), [1]);
+    }
+
+    #[test]
     fn one_of_a_subnet_is_enough_unless_it_fails() {
         let mut lookup = search([1]);
         let neighbour: SocketAddr = ([64, 1, 1, 2], 6_881).into();
@@ -444,7 +483,7 @@ mod tests {
     #[test]
     fn it_ends_in_time_whatever_it_is_told() {
         let mut lookup = search(1..=50);
-        assert_eq!(lookup.step(NOW + TIME_MAX, |_| NOW), Step::Done(LookupOutcome::Bounded));
+        assert_eq!(lookup.step(NOW + TIME_MAX, |_| NOW), Step::Done(LookupOutcome::TimedOut));
         assert_eq!(search([]).step(NOW, |_| NOW), Step::Done(LookupOutcome::Exhausted));
         asks(&mut lookup, NOW);
         assert_eq!(lookup.step(NOW, |_| NOW), Step::Wait(Some(NOW + SLOW)));

@@ -24,7 +24,8 @@ pub(crate) struct Lookups {
     slots: Vec<Slot>,
     free: Vec<u32>,
     by_hash: HashMap<InfoHash, LookupId>,
-    /// To be driven as soon as a budget allows: those a person waits for, the other ones of the program, our own.
+    /// To be driven as soon as a budget allows: those a person waits for, those of the program that have a node to ask
+    /// which is known to have peers, the other ones of the program, our own.
     runnable: [VecDeque<LookupId>; RANKS],
     /// Want to search, but as many as may do already: in the same order.
     queued: [VecDeque<LookupId>; RANKS],
@@ -136,11 +137,10 @@ impl Lookups {
         self.by_hash.get(info_hash).copied()
     }
 
-    /// A node has sampled this hash: a lookup that still asks such nodes takes it up.
+    /// A node has sampled this hash: a lookup of it takes that up.
     pub(crate) fn hint(&mut self, info_hash: &InfoHash, addr: SocketAddr) {
         if let Some(id) = self.find(info_hash)
             && let Some(entry) = self.get_mut(id)
-            && entry.lookup.takes_hints()
         {
             entry.lookup.hint(addr);
             self.make_runnable(id);
@@ -159,7 +159,7 @@ impl Lookups {
             entry.searching = true;
             self.searching += 1;
         } else {
-            self.queued[rank(client)].push_back(id);
+            self.queued[rank(client, false)].push_back(id);
         }
         room
     }
@@ -180,7 +180,7 @@ impl Lookups {
         if std::mem::replace(&mut entry.runnable, true) {
             return;
         }
-        let rank = rank(entry.client);
+        let rank = rank(entry.client, entry.lookup.has_promise());
         self.runnable[rank].push_back(id);
     }
 
@@ -239,15 +239,16 @@ impl Lookups {
     }
 }
 
-fn rank(client: Client) -> usize {
+fn rank(client: Client, promise: bool) -> usize {
     match client {
         Client::Program(Priority::User) => 0,
-        Client::Program(Priority::Normal) => 1,
-        Client::Upkeep => 2,
+        Client::Program(Priority::Normal) if promise => 1,
+        Client::Program(Priority::Normal) => 2,
+        Client::Upkeep => 3,
     }
 }
 
-const RANKS: usize = 3;
+const RANKS: usize = 4;
 
 /// One step in so many goes to the least urgent lookup, so that our own do not wait for ever.
 const PATIENCE: u32 = 8;

@@ -144,6 +144,35 @@ fn many_hashes_of_one_node_wait_for_its_budget_and_do_not_hold_up_others() {
 }
 
 #[test]
+fn a_sample_helps_a_lookup_that_is_stuck_among_many() {
+    // Eight nodes, and so many hopeless lookups that all of their budgets are used up for minutes.
+    let mut world = World::new(18, 0.0);
+    world.populate(8, |_| Nature::Sampling { interval: 3_600 });
+    let bootstrap: Vec<_> = world.live().take(2).collect();
+    world.add_engine(1, 4, bootstrap);
+    world.run_for(20 * SECOND);
+    let wanted = InfoHash::random(&mut world.rng);
+    let hopeless: Vec<InfoHash> = (0..100).map(|_| InfoHash::random(&mut world.rng)).collect();
+    for hash in hopeless.iter().chain([&wanted]) {
+        world.find_peers(0, *hash, &[]);
+    }
+    world.run_for(5 * SECOND);
+    let by = world.nodes[3].addr;
+    world.nodes[3].store(wanted, vec!["64.1.1.9:1234".parse().unwrap()]);
+    // Asking for it again hands over the node as a sample does.
+    world.find_peers(0, wanted, &[by]);
+    let found = |world: &World| world.engines[0].found.peers.contains_key(&wanted);
+    assert!(world.run_until(world.now + 4 * SECOND, found));
+    world.run_for(120 * SECOND);
+    let done = &world.engines[0].found.done;
+    assert_eq!(done.len(), 101);
+    // What ends for want of time is told from what was looked for everywhere.
+    let timed_out = done.iter().filter(|report| report.outcome == LookupOutcome::TimedOut).count();
+    assert!((20..100).contains(&timed_out), "{timed_out}");
+    world.engines[0].watch.assert_polite();
+}
+
+#[test]
 fn lookups_are_bounded_and_the_surplus_is_refused() {
     let mut world = World::new(16, 0.0);
     world.populate(100, |_| Nature::Sampling { interval: 60 });

@@ -17,6 +17,9 @@ const BACKOFF_FIRST: Duration = Duration::from_secs(5 * 60);
 /// Longest wait after a failed fetch: swarms of old torrents come to life for a day or two.
 const BACKOFF_MAX: Duration = Duration::from_secs(14 * 24 * 3600);
 
+/// Share of the wait after a try that says nothing of the hash: its queue comes round again, and that is all.
+const INCONCLUSIVE_SHARE: f64 = 0.1;
+
 /// How long a hash waits after its `tries`-th failed fetch, counted from 1: 5 minutes, four times as long each time, at
 /// most two weeks.
 pub fn backoff(tries: u16) -> Duration {
@@ -153,7 +156,8 @@ impl Session for BacklogTake {
     }
 }
 
-/// Puts hashes back whose fetch failed: they are due again after [`backoff`].
+/// Puts hashes back whose fetch failed: they are due again after [`backoff`], after a tenth of it when the try says nothing
+/// of the hash.
 pub struct BacklogFail {
     /// The hashes, each with its reason.
     pub failures: Vec<Failure>,
@@ -166,6 +170,8 @@ pub struct Failure {
     pub info_hash: InfoHash,
     /// Why, in a word or two.
     pub reason: String,
+    /// The try ended before anything was known of the hash, as for want of time or packets.
+    pub inconclusive: bool,
 }
 
 /// What became of failures.
@@ -183,12 +189,13 @@ impl fmt::Debug for BacklogFail {
 
 const FAIL: &str = "
 with given as (
-    select distinct on (info_hash) info_hash, reason from unnest($1::bytea[], $2::text[]) as g (info_hash, reason)
+    select distinct on (info_hash) info_hash, reason, share
+    from unnest($1::bytea[], $2::text[], $4::float8[]) as g (info_hash, reason, share)
 ), held as (
-    select b.info_hash, g.reason from backlog b join given g using (info_hash) order by b.info_hash for update of b
+    select b.info_hash, g.reason, g.share from backlog b join given g using (info_hash) order by b.info_hash for update of b
 )
 update backlog b set tries = least(b.tries + 1, 32767), reason = h.reason, owner = null,
-    due = now() + make_interval(secs => ($3::float8[])[least(b.tries + 1, array_length($3::float8[], 1))])
+    due = now() + make_interval(secs => h.share * ($3::float8[])[least(b.tries + 1, array_length($3::float8[], 1))])
 from held h where b.info_hash = h.info_hash";
 
 impl Session for BacklogFail {
@@ -208,6 +215,11 @@ impl Session for BacklogFail {
                     .collect::<Vec<_>>(),
                 &self.failures.iter().map(|failure| super::storable(&failure.reason)).collect::<Vec<_>>(),
                 &waits,
+                &self
+                    .failures
+                    .iter()
+                    .map(|failure| if failure.inconclusive { INCONCLUSIVE_SHARE } else { 1.0 })
+                    .collect::<Vec<_>>(),
             ],
         )
         .await?;

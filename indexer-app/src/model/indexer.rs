@@ -378,10 +378,9 @@ impl Indexer {
         }
         for settled in self.resolver.settled() {
             match settled {
-                Settled::Failed { hash, reason } => {
-                    self.storage
-                        .failures
-                        .push(Failure { info_hash: hash, reason: reason.to_owned() }, cx.now);
+                Settled::Failed { hash, reason, inconclusive } => {
+                    let failure = Failure { info_hash: hash, reason: reason.to_owned(), inconclusive };
+                    self.storage.failures.push(failure, cx.now);
                 }
                 Settled::Fetched { hash, source, raw } => match new_torrent(&raw, source, &self.plan.info) {
                     Ok(torrent) => {

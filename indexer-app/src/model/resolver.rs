@@ -12,7 +12,7 @@ use bittorrent::{
     PeerOutcome, PeerSource, Slot,
 };
 use krpc::InfoHash;
-use mainline::{Busy, LookupId, LookupReport, Peer, Priority, bogon::AddressFilter};
+use mainline::{Busy, LookupId, LookupOutcome, LookupReport, Peer, Priority, bogon::AddressFilter};
 
 use super::endpoint_memory::EndpointMemory;
 use crate::db::{BacklogNew, Discovery, Taken};
@@ -42,6 +42,9 @@ pub(super) type Reason = &'static str;
 
 /// Nobody named a peer.
 const NO_PEERS: Reason = "no peers found";
+
+/// Nobody named a peer before the time of the lookup was over: the nodes to ask were busy with other hashes.
+const LOOKUP_TIME: Reason = "lookup timed out";
 
 /// Every peer that was named had failed a moment ago.
 const PEERS_REST: Reason = "all peers failed lately";
@@ -85,6 +88,8 @@ pub(super) enum Settled {
         hash: InfoHash,
         /// Why.
         reason: Reason,
+        /// It says nothing of the hash.
+        inconclusive: bool,
     },
 }
 
@@ -288,7 +293,11 @@ impl Resolver {
             }
             None if !job.named.is_empty() => {}
             None => {
-                let reason = if job.rested > 0 { PEERS_REST } else { NO_PEERS };
+                let reason = match report.outcome {
+                    _ if job.rested > 0 => PEERS_REST,
+                    LookupOutcome::TimedOut => LOOKUP_TIME,
+                    _ => NO_PEERS,
+                };
                 if let Some(job) = self.remove(id) {
                     self.settle_failed(job.hash, reason);
                 }
@@ -575,7 +584,8 @@ impl Resolver {
 
     fn settle_failed(&mut self, hash: InfoHash, reason: Reason) {
         self.count_failed(reason);
-        self.settled.push(Settled::Failed { hash, reason });
+        let inconclusive = reason == LOOKUP_TIME;
+        self.settled.push(Settled::Failed { hash, reason, inconclusive });
     }
 
     /// Forgets a job, and its lookup if that is still on.

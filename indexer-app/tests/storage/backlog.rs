@@ -73,20 +73,25 @@ async fn users_come_first_then_what_has_a_peer_then_what_a_node_knows_then_what_
         assert_eq!(taken, expected.map(hash));
     }
     // One that waits for another try is raised, and due at once, when a user asks for it.
-    test.run(BacklogFail { failures: vec![Failure { info_hash: hash(7), reason: "x".to_owned() }] }).await;
+    test.run(BacklogFail { failures: vec![failure(7, "x", false)] }).await;
     let taken = keys(&test.run(take(100)).await);
     assert!(!taken.contains(&hash(7)));
     assert_eq!(put(&test, 0..1, Discovery::Requested).await, 0);
     assert_eq!(keys(&test.run(take(1)).await), [hash(0)]);
 }
 
+fn failure(n: u32, reason: &str, inconclusive: bool) -> Failure {
+    Failure { info_hash: hash(n), reason: reason.to_owned(), inconclusive }
+}
+
 #[tokio::test]
 async fn a_failure_waits_longer_each_time_and_keeps_its_reason() {
     let test = TestDatabase::new().await;
     put(&test, 0..1, Discovery::Sampled).await;
-    for expected in [300, 1_200, 4_800] {
+    // A try that says nothing of the hash costs a tenth of the wait.
+    for (inconclusive, expected) in [(false, 300), (true, 120), (false, 4_800)] {
         assert_eq!(test.run(take(1)).await.len(), 1);
-        let failures = vec![Failure { info_hash: hash(0), reason: "no peers\0".to_owned() }];
+        let failures = vec![failure(0, "no peers\0", inconclusive)];
         assert_eq!(test.run(BacklogFail { failures }).await.waiting, 1);
         let wait = test.number("select round(extract(epoch from due - now()))::int8 from backlog").await;
         assert!((expected - 2..=expected).contains(&wait), "{wait} s, not {expected}");

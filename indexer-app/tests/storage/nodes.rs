@@ -192,8 +192,11 @@ async fn statistics_count_nodes_torrents_and_backlog_by_what_they_are() {
     test.run(BacklogPut { entries }).await;
     let taken =
         test.run(BacklogTake { limit: 4, owner: "x".to_owned(), lease: Duration::from_secs(60) }).await;
-    let failures =
-        taken[..3].iter().map(|taken| Failure { info_hash: taken.info_hash, reason: "no peers".to_owned() });
+    let failures = taken[..3].iter().map(|taken| Failure {
+        info_hash: taken.info_hash,
+        reason: "no peers".to_owned(),
+        inconclusive: false,
+    });
     test.run(BacklogFail { failures: failures.collect() }).await;
 
     let statistics = test.run(Stats { runs: 3 }).await;

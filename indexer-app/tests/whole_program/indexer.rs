@@ -45,13 +45,14 @@ pub struct Indexer {
 }
 
 impl Indexer {
-    /// Starts at `ip` with its data in `folder`, knowing `bootstrap`.
-    pub fn start(ip: IpAddr, bootstrap: &[SocketAddr], folder: &Path) -> Self {
+    /// Starts eight virtual nodes on so many ports at `ip`, with its data in `folder`, knowing `bootstrap`.
+    pub fn start(ip: IpAddr, ports: u32, bootstrap: &[SocketAddr], folder: &Path) -> Self {
         fs::write(folder.join("empty.toml"), "").unwrap();
         let mut command = program(folder, "run");
         command
-            .args(["--bind", &ip.to_string(), "--port", &free_port(ip).to_string(), "--ports", "1"])
-            .args(["--nodes-per-port", "4", "--min-sample-interval", "2s"])
+            .args(["--bind", &ip.to_string(), "--port", &free_port(ip).to_string()])
+            .args(["--ports", &ports.to_string(), "--nodes-per-port", &(8 / ports).to_string()])
+            .args(["--min-sample-interval", "2s"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(folder.join("indexer.log")).unwrap());
