@@ -5,6 +5,7 @@
 //! [`Action`]s in a reused [`Output`].
 //!
 //! - [`Fetch`] gets one info dict from several peers over the peer wire (BEP 3, 9, 10) and verifies it.
+//! - [`mse`] is the message stream encryption that some peers insist on.
 //! - [`Torrent`] is what an info dict (v1, v2 or hybrid; BEP 3, 47, 52) says, with its names made readable.
 //!
 //! ```
@@ -47,6 +48,7 @@ mod file_list;
 mod file_tree;
 pub mod handshake;
 mod info_dict;
+pub mod mse;
 mod names;
 mod outcome;
 mod peer_fault;
