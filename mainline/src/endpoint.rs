@@ -39,10 +39,24 @@ pub(crate) struct Subnet(u64);
 
 impl Subnet {
     pub(crate) fn of(addr: SocketAddr) -> Subnet {
-        match addr.ip() {
+        match addr.ip().to_canonical() {
             // No global IPv6 network begins with 0, so the two ranges do not meet.
             IpAddr::V4(ip) => Subnet(u64::from(u32::from(ip) >> 8)),
             IpAddr::V6(ip) => Subnet((u128::from(ip) >> 64) as u64),
+        }
+    }
+}
+
+/// What one party is given at most without having to say why: a /24 of IPv4, a /48 of IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Network(u64);
+
+impl Network {
+    pub(crate) fn of(ip: IpAddr) -> Network {
+        match ip.to_canonical() {
+            // No global IPv6 network begins with 0, so the two ranges do not meet.
+            IpAddr::V4(ip) => Network(u64::from(ip.to_bits() >> 8)),
+            IpAddr::V6(ip) => Network((ip.to_bits() >> 80) as u64),
         }
     }
 }
@@ -74,5 +88,15 @@ mod tests {
         assert_ne!(subnet("192.0.2.1:1"), subnet("192.0.3.1:1"));
         assert_eq!(subnet("[2001:db8::1]:1"), subnet("[2001:db8::ffff:1]:2"));
         assert_ne!(subnet("[2001:db8::1]:1"), subnet("[2001:db8:0:1::1]:1"));
+        assert_eq!(subnet("[::ffff:192.0.2.1]:1"), subnet("192.0.2.200:2"));
+    }
+
+    #[test]
+    fn a_network_is_24_bits_of_ipv4_and_48_of_ipv6() {
+        let network = |text: &str| Network::of(text.parse().unwrap());
+        assert_eq!(network("192.0.2.1"), network("::ffff:192.0.2.200"));
+        assert_ne!(network("192.0.2.1"), network("192.0.3.1"));
+        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:ffff::1"));
+        assert_ne!(network("2001:db8:1::1"), network("2001:db8:2::1"));
     }
 }

@@ -5,12 +5,15 @@
 //! sampler walks it; lookups start from it.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use krpc::{ClientVersion, Distance, NodeId};
 
-use crate::endpoint::Endpoint;
+use crate::address::IpKey;
+use crate::endpoint::{Endpoint, Network};
 use crate::event::Support;
 
 /// Names a node of the table; stale once the node is removed.
@@ -72,7 +75,7 @@ pub(crate) enum Added {
     New(NodeRef),
     /// It was there, maybe under another id.
     Known(NodeRef),
-    /// The table, or the share of its IP, is full.
+    /// The table, or the share of its party, of its network or of its slice of the keyspace, is full.
     Refused,
 }
 
@@ -81,9 +84,15 @@ pub(crate) struct NodeTable {
     slots: Vec<Slot>,
     free: Vec<u32>,
     by_endpoint: HashMap<Endpoint, u32>,
-    per_ip: HashMap<IpAddr, u16>,
-    per_ip_max: u16,
+    /// A party is an IPv4 address or an IPv6 /64: its owner has all the addresses in it.
+    per_party: HashMap<IpKey, u16>,
+    per_party_max: u16,
+    /// Of the party that owns many addresses at once.
+    per_network: HashMap<Network, u16>,
+    per_network_max: u16,
     nodes_max: usize,
+    /// Ids are what others say they are: without it a liar could put the whole table into one slice, which is walked.
+    per_slice_max: usize,
     /// Nodes by the first bits of their id, so that the closest to a target are found without a search
     /// through all: the slices in order of `prefix ^ i` are in order of distance.
     slices: Vec<Vec<u32>>,
@@ -111,15 +120,19 @@ struct Slot {
 }
 
 impl NodeTable {
-    /// A table for at most `nodes_max` nodes, of which `per_ip_max` may share an IP.
-    pub(crate) fn new(nodes_max: usize, per_ip_max: u16) -> NodeTable {
+    /// A table for at most `nodes_max` nodes, of which `per_party_max` may share a party (an IPv4 address, an IPv6 /64), and
+    /// [`PARTIES_PER_NETWORK`] times as many a network (a /24, a /48).
+    pub(crate) fn new(nodes_max: usize, per_party_max: u16) -> NodeTable {
         NodeTable {
             slots: Vec::new(),
             free: Vec::new(),
             by_endpoint: HashMap::new(),
-            per_ip: HashMap::new(),
-            per_ip_max,
+            per_party: HashMap::new(),
+            per_party_max,
+            per_network: HashMap::new(),
+            per_network_max: per_party_max.saturating_mul(PARTIES_PER_NETWORK),
             nodes_max: nodes_max.min(u32::MAX as usize),
+            per_slice_max: (nodes_max / SLICES * SLICE_EXCESS).max(SLICE_NODES_MIN),
             slices: vec![Vec::new(); SLICES],
             tally: Tally::default(),
         }
@@ -131,14 +144,17 @@ impl NodeTable {
         if let Some(index) = self.by_endpoint.get(&endpoint) {
             return Added::Known(self.reference(*index));
         }
-        if self.len() >= self.nodes_max {
+        if self.len() >= self.nodes_max || self.slices[slice_of(&id)].len() >= self.per_slice_max {
             return Added::Refused;
         }
-        let per_ip = self.per_ip.entry(endpoint.ip()).or_insert(0);
-        if *per_ip >= self.per_ip_max {
+        let (party, network) = (IpKey::of(endpoint.ip()), Network::of(endpoint.ip()));
+        if self.per_party.get(&party).is_some_and(|nodes| *nodes >= self.per_party_max)
+            || self.per_network.get(&network).is_some_and(|nodes| *nodes >= self.per_network_max)
+        {
             return Added::Refused;
         }
-        *per_ip += 1;
+        *self.per_party.entry(party).or_insert(0) += 1;
+        *self.per_network.entry(network).or_insert(0) += 1;
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, node: None });
             (self.slots.len() - 1) as u32
@@ -179,12 +195,8 @@ impl NodeTable {
         self.by_endpoint.remove(&removed.endpoint);
         self.leave_slice(&removed.id, node.index);
         let ip = removed.endpoint.ip();
-        if let Some(per_ip) = self.per_ip.get_mut(&ip) {
-            *per_ip -= 1;
-            if *per_ip == 0 {
-                self.per_ip.remove(&ip);
-            }
-        }
+        leave(&mut self.per_party, IpKey::of(ip));
+        leave(&mut self.per_network, Network::of(ip));
         self.count_out(&removed);
         Some(removed)
     }
@@ -326,6 +338,25 @@ impl NodeTable {
     }
 }
 
+fn leave<K: Eq + Hash>(counts: &mut HashMap<K, u16>, key: K) {
+    if let Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
+    }
+}
+
+/// Whoever has a /24 (or a /48) may fill the shares of this many addresses in it: the densest networks of home lines
+/// have some dozens of nodes in one.
+pub(crate) const PARTIES_PER_NETWORK: u16 = 8;
+
+/// A slice may hold so many times what it would if the ids of a full table were spread evenly.
+const SLICE_EXCESS: usize = 8;
+
+/// And so many in a small table: next to a virtual node every node is known, farther away not.
+const SLICE_NODES_MIN: usize = 256;
+
 /// Bits of an id that choose its slice.
 pub(crate) const SLICE_BITS: u32 = 12;
 
@@ -385,6 +416,39 @@ mod tests {
     }
 
     #[test]
+    fn whoever_owns_a_network_has_a_bounded_share_of_the_table() {
+        let mut table = NodeTable::new(1_000_000, 16);
+        let mut taken = |addrs: &mut dyn Iterator<Item = SocketAddr>| {
+            let add =
+                |(n, addr): (usize, SocketAddr)| matches!(table.add(id(n as u16), addr, None), Added::New(_));
+            addrs.enumerate().map(add).filter(|new| *new).count()
+        };
+        let ports = |ip: &'static str| (1..1_000).map(move |port| SocketAddr::new(ip.parse().unwrap(), port));
+        assert_eq!(taken(&mut ports("64.1.1.1")), 16);
+        // All the addresses of a /64 are one party's, and all of a /24 or a /48 in one hand.
+        let hosts = |n: u32| SocketAddr::from(([0x2a00, 1, 1, 1, 0, 0, 0, n as u16], 6_881));
+        assert_eq!(taken(&mut (1..1_000).map(hosts)), 16);
+        let subnets = |n: u32| SocketAddr::from(([0x2a00, 1, 2, n as u16, 0, 0, 0, 1], 6_881));
+        assert_eq!(taken(&mut (1..1_000).map(subnets)), 128);
+        let neighbours = (0..1_000_u16).map(|n| SocketAddr::from(([64, 1, 2, (n / 4) as u8], 1 + n % 4)));
+        assert_eq!(taken(&mut neighbours.into_iter()), 128);
+        assert_eq!(taken(&mut (0..200).map(|n| SocketAddr::from(([64, 2, n, 1], 6_881)))), 200);
+    }
+
+    #[test]
+    fn ids_that_all_lie_together_do_not_fill_the_table() {
+        let mut table = NodeTable::new(1_000_000, 16);
+        let add = |n: u32| {
+            let mut id = [7; 20];
+            id[16..].copy_from_slice(&n.to_be_bytes());
+            table.add(NodeId::from_bytes(id), (std::net::Ipv4Addr::from_bits(n << 8), 1).into(), None)
+        };
+        let taken = (0..10_000).map(add).filter(|added| matches!(added, Added::New(_))).count();
+        assert_eq!(taken, 1_000_000 / SLICES * SLICE_EXCESS);
+        assert!(matches!(table.add(id(1), addr(1), None), Added::New(_)));
+    }
+
+    #[test]
     fn expected_news_are_what_random_draws_have_not_met() {
         let mut table = NodeTable::new(1, 1);
         let Added::New(at) = table.add(id(1), addr(1), None) else { panic!("there is room") };
@@ -400,9 +464,10 @@ mod tests {
 
     #[test]
     fn a_node_takes_about_two_hundred_and_fifty_bytes_in_all() {
-        // Besides its slot: an entry by endpoint, one by IP, a place in a slice and one in the queue of visits; hash
+        // Besides its slot: an entry by endpoint, one by party, one by network, a place in a slice and one in the queue of visits; hash
         // tables are full to 7/8 at best.
-        let entries = size_of::<(Endpoint, u32)>() + size_of::<(IpAddr, u16)>() + 2;
+        let entries =
+            size_of::<(Endpoint, u32)>() + size_of::<(IpKey, u16)>() + size_of::<(Network, u16)>() + 3;
         let queued = size_of::<(Duration, NodeRef)>();
         let all = size_of::<Slot>() + entries * 8 / 7 + size_of::<u32>() + queued;
         assert!((200..=250).contains(&all), "{all}");
