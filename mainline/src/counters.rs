@@ -233,6 +233,8 @@ pub struct Counters {
     pub hashes_announced: u64,
     /// Announces refused for a bad token or a bad port.
     pub announces_refused: u64,
+    /// Announces that were answered but not kept: of a party that has brought too many info-hashes.
+    pub announces_not_kept: u64,
     /// Times the watchdog has started over from the bootstrap addresses.
     pub reseeds: u64,
 }

@@ -29,6 +29,7 @@
 
 // The tables and the serving side.
 pub mod address;
+mod announce_quota;
 pub mod bogon;
 pub mod contact_store;
 pub mod external_address;

@@ -24,7 +24,7 @@ pub enum Stored {
     Refreshed,
     /// The peer is new, and took the place of another of the same info-hash.
     Replaced,
-    /// The pool is full, and the info-hash has no peer that could give way.
+    /// The store was given no room at all.
     Refused,
 }
 
@@ -35,7 +35,7 @@ pub struct PeerStoreCounters {
     pub announces: u64,
     /// Peers that gave way to others of their info-hash.
     pub peers_replaced: u64,
-    /// Announces refused because the pool was full.
+    /// Announces refused because there is no room at all.
     pub peers_refused: u64,
     /// Info-hashes that gave way to others.
     pub hashes_displaced: u64,
@@ -131,7 +131,17 @@ impl PeerStore {
         let at = seconds(now);
         let torrent = match self.find(&info_hash) {
             Some(torrent) => torrent,
-            None => self.add_torrent(info_hash, at),
+            None if self.torrents_max == 0 => {
+                self.counters.peers_refused += 1;
+                return Stored::Refused;
+            }
+            None => {
+                if self.peers >= self.pool_max {
+                    // A new info-hash has no peer that could give way for its first.
+                    self.displace_torrent();
+                }
+                self.add_torrent(info_hash, at)
+            }
         };
         self.drop_expired(torrent, at);
         let stored =
@@ -224,6 +234,11 @@ impl PeerStore {
                 return;
             }
         }
+    }
+
+    /// Whether an info-hash is stored.
+    pub fn contains(&self, info_hash: &InfoHash) -> bool {
+        self.find(info_hash).is_some()
     }
 
     /// Info-hashes stored.
@@ -550,16 +565,19 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pool_refuses_hashes_that_have_nobody_to_give_way() {
+    fn a_full_pool_gives_up_a_hash_for_a_new_one_and_no_room_is_no_reason_to_panic() {
         let mut store = store(100);
         for torrent in 0..4 {
             for n in 0..100 {
                 assert_eq!(store.announce(START, hash(torrent), peer(n, 1), false), Stored::New);
             }
         }
-        assert_eq!(store.announce(START, hash(50), peer(1, 1), false), Stored::Refused);
-        assert_eq!((store.len(), store.peers()), (4, 400));
         assert_eq!(store.announce(START, hash(0), peer(500, 1), false), Stored::Replaced);
+        assert_eq!(store.announce(START, hash(50), peer(1, 1), false), Stored::New);
+        assert_eq!((store.len(), store.peers()), (4, 301));
+        let mut none = PeerStore::new(0, &[1; 32]);
+        assert_eq!(none.announce(START, hash(50), peer(1, 1), false), Stored::Refused);
+        assert_eq!((none.sample(START).num, none.counters().peers_refused), (0, 1));
     }
 
     #[test]

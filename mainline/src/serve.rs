@@ -89,6 +89,7 @@ impl Dht {
                 out.announced(info_hash, from, peer, seed, name);
             }
             (Served::Refused(_), Method::AnnouncePeer { .. }) => self.counters.announces_refused += 1,
+            (Served::NotKept, _) => self.counters.announces_not_kept += 1,
             _ => {}
         }
         Ok(())

@@ -17,9 +17,10 @@ use krpc::bloom::BloomFilter;
 use krpc::encode::{self, DATAGRAM_MAX, VALUE_LEN_V4, VALUE_LEN_V6};
 use krpc::{ClientVersion, CompactNode, ErrorCode, InfoHash, Method, NodeId, ParseError, Query, Tid, Want};
 
+use crate::announce_quota::AnnounceQuota;
 use crate::contact_store::Contacts;
 use crate::keyed_hash::HashKey;
-use crate::peer_store::{PeerStore, Selection};
+use crate::peer_store::{PeerStore, Selection, Stored};
 use crate::routing_table::K;
 use crate::token::Tokens;
 use crate::virtual_node::{Family, NodeIndex, VirtualNodes};
@@ -51,6 +52,9 @@ pub enum Served {
         /// BEP 33: it has the whole torrent.
         seed: bool,
     },
+    /// It was an announce, which was answered as if it had been accepted: the store has no room for it, or its
+    /// party has brought too many info-hashes.
+    NotKept,
     /// It was answered with an error.
     Refused(Reason),
     /// It was not answered: its transaction id leaves no room for an answer.
@@ -94,6 +98,7 @@ impl Reason {
 pub struct Server {
     tokens: Tokens,
     peers: PeerStore,
+    quota: AnnounceQuota,
     version: ClientVersion,
     lists: Lists,
 }
@@ -104,6 +109,7 @@ impl Server {
         Server {
             tokens: Tokens::new(HashKey::derive(seed, "token")),
             peers: PeerStore::new(torrents_max, seed),
+            quota: AnnounceQuota::new(torrents_max, HashKey::derive(seed, "announces")),
             version,
             lists: Lists::new(),
         }
@@ -157,8 +163,11 @@ impl Server {
                     return self.refuse(asked, Reason::BadPort, out);
                 }
                 let peer = SocketAddr::new(from, port);
-                self.peers.announce(now, info_hash, peer, seed);
                 reply.encode(out);
+                let may = self.peers.contains(&info_hash) || self.quota.take(now, from);
+                if !may || self.peers.announce(now, info_hash, peer, seed) == Stored::Refused {
+                    return Served::NotKept;
+                }
                 return Served::Announced { info_hash, peer, seed };
             }
             Method::SampleInfohashes { target } => {
