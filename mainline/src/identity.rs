@@ -12,19 +12,19 @@ use krpc::NodeId;
 use crate::address::endpoint_bytes;
 use crate::config::PortIndex;
 use crate::keyed_hash::HashKey;
-use crate::set_cache::SetCache;
+use crate::set_cache::{Crowded, SetCache};
 use crate::virtual_node::{Family, NodeIndex, VirtualNodes};
 
 /// The choices made so far, as many as there is room for; those used longest ago are forgotten first.
 #[derive(Debug)]
 pub struct Identity {
-    chosen: SetCache<NodeIndex>,
+    chosen: SetCache<Choice>,
     key: HashKey,
     forgotten: u64,
 }
 
 impl Identity {
-    /// Room for `choices` choices of 16 bytes; a remote takes one or two.
+    /// Room for `choices` choices of 16 bytes, at most 2^31 nodes to choose from; a remote takes one or two.
     pub fn new(choices: usize, key: HashKey) -> Identity {
         Identity { chosen: SetCache::new(choices), key, forgotten: 0 }
     }
@@ -38,8 +38,8 @@ impl Identity {
         id: Option<&NodeId>,
     ) -> Option<NodeIndex> {
         let tag = self.key.hash(&endpoint_bytes(remote));
-        if let Some(index) = self.chosen.touch(tag) {
-            return Some(*index);
+        if let Some(index) = self.touch(tag) {
+            return Some(index);
         }
         let family = Family::of(remote.ip());
         let derived;
@@ -56,7 +56,7 @@ impl Identity {
         let port = nodes.node(nearest)?.port;
         let answering = self.answering_tag(port, remote);
         // It may know another node of ours behind this very port.
-        let index = self.chosen.touch(answering).copied().unwrap_or(nearest);
+        let index = self.touch(answering).unwrap_or(nearest);
         self.choose(tag, index);
         self.choose(answering, index);
         Some(index)
@@ -72,11 +72,11 @@ impl Identity {
         aim: &NodeId,
     ) -> Option<NodeIndex> {
         let answering = self.answering_tag(port, remote);
-        if let Some(index) = self.chosen.touch(answering) {
-            return Some(*index);
+        if let Some(index) = self.touch(answering) {
+            return Some(index);
         }
         let speaking = self.key.hash(&endpoint_bytes(remote));
-        let known = self.chosen.touch(speaking).copied();
+        let known = self.touch(speaking);
         let index = known
             .filter(|index| nodes.node(*index).is_some_and(|node| node.port == port))
             .or_else(|| nodes.nearest_on(port, aim))?;
@@ -87,15 +87,36 @@ impl Identity {
         Some(index)
     }
 
+    /// The remote has answered a query of ours: its address is no forgery. The choices for it do not give way to those for
+    /// strangers, of which there can be as many as somebody cares to make up.
+    pub fn verified(&mut self, nodes: &VirtualNodes, remote: SocketAddr) {
+        let speaking = self.key.hash(&endpoint_bytes(remote));
+        let Some(choice) = self.chosen.touch(speaking) else { return };
+        choice.0 |= VERIFIED;
+        let Some(port) = nodes.node(choice.index()).map(|node| node.port) else { return };
+        let answering = self.answering_tag(port, remote);
+        if let Some(choice) = self.chosen.touch(answering) {
+            choice.0 |= VERIFIED;
+        }
+    }
+
     /// Choices that had to be forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
     fn choose(&mut self, tag: u64, index: NodeIndex) {
-        let (place, displaced) = self.chosen.entry(tag);
-        *place = index;
+        let choice = Choice(index.0 & !VERIFIED);
+        let (place, displaced) = match self.chosen.entry_unless(tag, |choice| choice.0 & VERIFIED != 0) {
+            Ok(entry) => entry,
+            Err(Crowded) => self.chosen.entry(tag),
+        };
+        *place = choice;
         self.forgotten += u64::from(displaced);
+    }
+
+    fn touch(&mut self, tag: u64) -> Option<NodeIndex> {
+        self.chosen.touch(tag).map(|choice| choice.index())
     }
 
     fn answering_tag(&self, port: PortIndex, remote: SocketAddr) -> u64 {
@@ -105,6 +126,18 @@ impl Identity {
         self.key.hash(&bytes)
     }
 }
+
+/// A node, and whether it was chosen for a remote that has answered.
+#[derive(Debug, Clone, Copy, Default)]
+struct Choice(u32);
+
+impl Choice {
+    fn index(self) -> NodeIndex {
+        NodeIndex(self.0 & !VERIFIED)
+    }
+}
+
+const VERIFIED: u32 = 1 << 31;
 
 /// Choices kept by default: 2 MiB, enough for all remotes met within minutes at the greatest rates.
 pub const CHOICES: usize = 131_072;
@@ -187,6 +220,23 @@ mod tests {
             identity.speaker(&nodes, remote(n), None);
         }
         assert_eq!(identity.forgotten(), 32);
+    }
+
+    #[test]
+    fn strangers_do_not_displace_the_choices_for_those_who_have_answered() {
+        let (nodes, mut identity) = (nodes(), identity());
+        let aims = |n: u8| id(n.wrapping_mul(37));
+        let chosen: Vec<_> = (0..100).map(|n| identity.speaker(&nodes, remote(n), Some(&aims(n)))).collect();
+        (0..100).for_each(|n| identity.verified(&nodes, remote(n)));
+        for n in 0..20_000_u32 {
+            let stranger = SocketAddr::from((std::net::Ipv4Addr::from_bits(n), 1));
+            identity.answerer(&nodes, PortIndex((n % 2) as u16), stranger, &id(n as u8));
+        }
+        for (n, chosen) in (0..100).zip(chosen) {
+            let port = nodes.node(chosen.unwrap()).unwrap().port;
+            assert_eq!(identity.answerer(&nodes, port, remote(n), &id(!n)), chosen);
+        }
+        assert!(identity.forgotten() > 20_000);
     }
 
     proptest! {

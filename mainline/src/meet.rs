@@ -53,6 +53,7 @@ impl Dht {
             return Met::Changed;
         }
         self.unreachable.remove(from);
+        self.identity.verified(&self.nodes, from);
         self.offer(now, CompactNode { id, addr: from }, out);
         let at = match known {
             Some(at) => at,
