@@ -68,6 +68,11 @@ impl PacketBudget {
         self.bucket.tokens(now) > self.reserve
     }
 
+    /// Whether an answer may be sent.
+    pub(crate) fn has_answer(&self, now: Duration) -> bool {
+        self.bucket.tokens(now) > 0
+    }
+
     /// Whether an answer may be sent, which it then counts as.
     pub(crate) fn answer(&mut self, now: Duration) -> bool {
         self.bucket.take(now, 0)

@@ -35,6 +35,7 @@ use crate::routing_table::{K, PER_SUBNET};
 use crate::rtt::RttEstimator;
 use crate::serve::{ANSWERS_WAITING_PER_PARTY, WaitingAnswer};
 use crate::server::Server;
+use crate::strangers::Strangers;
 use crate::transactions::Transactions;
 use crate::unreachable::{self, UnreachableCache};
 use crate::upkeep::Rounds;
@@ -86,6 +87,7 @@ pub struct Dht {
     pub(crate) limiter: Limiter,
     pub(crate) packets: PacketBudget,
     pub(crate) endpoints: EndpointBudget,
+    pub(crate) strangers: Strangers,
 
     // What it has measured.
     pub(crate) rtt: RttEstimator,
@@ -160,6 +162,7 @@ impl Dht {
             limiter: Limiter::new(limiter::PARTIES, key("limiter")),
             packets: PacketBudget::new(limits.packets_per_second),
             endpoints: EndpointBudget::new(limits.new_endpoints_per_minute),
+            strangers: Strangers::new(limits.packets_per_second, limits.new_endpoints_per_minute),
             rtt: RttEstimator::new(),
             odds: Odds::new(),
             population: Population::default(),
@@ -301,6 +304,9 @@ impl Dht {
             } else if visits {
                 visits = self.run_one_visit(now, out);
             }
+        }
+        if lookups || visits {
+            self.strangers.contend(now);
         }
     }
 }

@@ -34,6 +34,11 @@ impl Dht {
                 self.counters.contacts_unreachable += 1;
             } else if self.table.tally().unverified > unverified_max {
                 self.counters.contacts_refused += 1;
+            } else if teller.is_none()
+                && self.table.find(node.addr).is_none()
+                && !self.strangers.newcomer(now)
+            {
+                self.counters.contacts_refused += 1;
             } else if self.can_speak_to(node.addr) {
                 match self.table.add(node.id, node.addr, teller) {
                     Added::New(at) => {

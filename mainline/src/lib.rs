@@ -73,6 +73,7 @@ mod query;
 mod receive;
 mod search;
 mod serve;
+mod strangers;
 mod upkeep;
 mod visit;
 mod visit_queue;

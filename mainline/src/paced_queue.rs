@@ -141,6 +141,11 @@ impl<T> PacedQueue<T> {
         self.items.len() - self.free.len()
     }
 
+    /// Whether no other item has room.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.capacity
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -33,27 +33,31 @@ impl Dht {
         query: &Query<'_>,
         out: &mut Output,
     ) -> Result<(), DropReason> {
-        if let Method::GetPeers { info_hash, .. } = query.method {
-            self.counters.hashes_asked_for += 1;
-            out.asked_for(info_hash, from);
-        }
-        if !message.read_only {
-            // BEP 43: a read-only node answers nobody, so it is no contact.
-            self.contact_heard(now, from);
-            self.learn(now, None, std::iter::once(CompactNode { id: query.id, addr: from }));
-        }
+        // What is over budget is not listened to either: a flood would make the program remember what it is fed.
+        let known = self.is_verified(from);
         if self.read_only {
+            if known || self.strangers.answer(now) {
+                self.listen(now, from, message, query, out);
+            }
             return Err(DropReason::ReadOnly);
         }
         // The line of a flooder does not get longer than what is worth waiting for.
-        if self.answers.waiting_for(from.ip()) >= ANSWERS_WAITING_PER_PARTY || !self.packets.answer(now) {
+        if self.answers.waiting_for(from.ip()) >= ANSWERS_WAITING_PER_PARTY
+            || !self.packets.has_answer(now)
+            || !(known || self.strangers.answer(now))
+        {
             return Err(DropReason::OverBudget);
         }
+        let ready = self.limiter.reply(now, from.ip());
+        if ready.is_err() && self.answers.is_full() {
+            return Err(DropReason::OverBudget);
+        }
+        self.packets.answer(now);
+        self.listen(now, from, message, query, out);
         let aim = query.method.target().unwrap_or(query.id);
         let answering =
             self.identity.answerer(&self.nodes, port, from, &aim).ok_or(DropReason::NoSuchPort)?;
         let asked = Asked { from, answering, tid: message.tid, query: *query };
-        let ready = self.limiter.reply(now, from.ip());
         let (server, nodes, contacts) = (&mut self.server, &self.nodes, &self.contacts);
         let served = match ready {
             Ok(()) => {
@@ -95,6 +99,26 @@ impl Dht {
         Ok(())
     }
 
+    /// What a query tells beside what it asks: an info-hash, and that its sender is there.
+    fn listen(
+        &mut self,
+        now: Duration,
+        from: SocketAddr,
+        message: &Message<'_>,
+        query: &Query<'_>,
+        out: &mut Output,
+    ) {
+        if let Method::GetPeers { info_hash, .. } = query.method {
+            self.counters.hashes_asked_for += 1;
+            out.asked_for(info_hash, from);
+        }
+        if !message.read_only {
+            // BEP 43: a read-only node answers nobody, so it is no contact.
+            self.contact_heard(now, from);
+            self.learn(now, None, std::iter::once(CompactNode { id: query.id, addr: from }));
+        }
+    }
+
     /// A query that cannot be read is answered with an error, if that costs nobody's turn.
     pub(crate) fn refuse_malformed(
         &mut self,
@@ -108,9 +132,14 @@ impl Dht {
         if self.read_only || !error.is_answerable() || self.answers.waiting_for(from.ip()) > 0 {
             return;
         }
-        if self.limiter.reply(now, from.ip()).is_err() || !self.packets.answer(now) {
+        // In this order: a flood that we have no packets for takes no places in the limiter's table.
+        if !self.packets.has_answer(now)
+            || !(self.is_verified(from) || self.strangers.answer(now))
+            || self.limiter.reply(now, from.ip()).is_err()
+        {
             return;
         }
+        self.packets.answer(now);
         let server = &self.server;
         let refuse = |buffer: &mut Vec<u8>| server.refuse_malformed(error, datagram, from, buffer);
         let (refused, bytes) = out.try_send(port, from, refuse);
