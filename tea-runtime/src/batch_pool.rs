@@ -85,9 +85,8 @@ mod tests {
     #[test]
     fn a_batch_has_space_for_a_whole_datagram_or_none() {
         let mut batch = Batch::with_space(1000);
-        let from = ([127, 0, 0, 1], 9).into();
         assert!(batch.has_space(600));
-        batch.receive(600, |space| Ok((space.len(), from))).unwrap();
+        batch.push(([127, 0, 0, 1], 9).into(), &[7; 600]);
         assert!(!batch.has_space(600));
         assert!(batch.has_space(400));
     }

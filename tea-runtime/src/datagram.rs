@@ -1,6 +1,6 @@
 //! Datagrams arrive in batches; each is a counted handle into its batch.
 
-use std::{fmt, io, net::SocketAddr, ops::Range, sync::Arc};
+use std::{fmt, net::SocketAddr, ops::Range, sync::Arc};
 
 use crate::Time;
 
@@ -81,21 +81,9 @@ impl Batch {
         self.used = end;
     }
 
-    /// Lets `receive` write one datagram of at most `bytes_max` bytes straight into the batch.
-    pub(crate) fn receive(
-        &mut self,
-        bytes_max: usize,
-        receive: impl FnOnce(&mut [u8]) -> io::Result<(usize, SocketAddr)>,
-    ) -> io::Result<()> {
-        let (len, from) = receive(&mut self.bytes[self.used..self.used + bytes_max])?;
-        self.slots.push((self.used as u32..(self.used + len) as u32, from));
-        self.used += len;
-        Ok(())
-    }
-
-    /// Whether one more datagram of `bytes_max` bytes fits.
-    pub(crate) fn has_space(&self, bytes_max: usize) -> bool {
-        self.slots.len() < Self::DATAGRAMS_MAX && self.used + bytes_max <= self.bytes.len()
+    /// Whether one more datagram of `bytes` bytes fits.
+    pub(crate) fn has_space(&self, bytes: usize) -> bool {
+        self.slots.len() < Self::DATAGRAMS_MAX && self.used + bytes <= self.bytes.len()
     }
 
     pub(crate) fn clear(&mut self) {

@@ -2,6 +2,7 @@
 
 use crate::{
     Effect, Fault, Manager, Op, Program, Reply,
+    outbox::Outgoing,
     shard::{Control, Shard, Stage, Timed, TimerKey},
 };
 
@@ -13,15 +14,14 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
         self.flush();
     }
 
-    /// Does the operations in the order in which they were asked for. What is refused becomes a message in the next turn;
+    /// Does the operations in the order in which they were asked for, and sends at the end, port by port. What is refused becomes a message in the next turn;
     /// what only the end of the turn can do is noted.
     pub(crate) fn flush(&mut self) {
         let mut ops = std::mem::take(&mut self.machine.cmd.ops);
         for op in ops.drain(..) {
             match op {
-                Op::Send { port, to, payload } => {
-                    let payload = &self.machine.cmd.arena[payload.start as usize..payload.end as usize];
-                    self.ports.send(port, to, payload, &mut self.machine.counters);
+                Op::Send { port, to, payload: bytes } => {
+                    self.ports.queue(port, Outgoing { to, bytes }, &mut self.machine.counters);
                 }
                 Op::After { key, at, msg } => {
                     let key = TimerKey::Timer(key);
@@ -77,6 +77,7 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
                 Op::Quit => self.machine.asked.quit = true,
             }
         }
+        self.ports.flush(&self.machine.cmd.arena, &mut self.machine.counters);
         self.machine.cmd.ops = ops;
         self.machine.flushed();
     }

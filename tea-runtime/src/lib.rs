@@ -97,10 +97,14 @@ mod effect_manager;
 mod fault;
 mod flush;
 mod in_memory;
+mod inbox;
 mod incoming;
 mod lift;
+#[cfg_attr(not(target_os = "linux"), path = "no_mmsg.rs")]
+mod mmsg;
 mod observer;
 mod outbox;
+mod port_socket;
 mod ports;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -1,7 +1,6 @@
-//! Datagrams that wait because their socket takes none at the moment.
+//! Datagrams that wait until their port's writer can send them.
 
 use std::{
-    collections::VecDeque,
     net::SocketAddr,
     ops::Range,
     sync::{
@@ -11,6 +10,23 @@ use std::{
 };
 
 use tokio::sync::Notify;
+
+/// A datagram to send; its bytes lie in an arena beside it.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) to: SocketAddr,
+    pub(crate) bytes: Range<u32>,
+}
+
+impl Outgoing {
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn payload<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
+        &arena[self.bytes.start as usize..self.bytes.end as usize]
+    }
+}
 
 /// A bounded queue from the loop to the writer task of a port. Its two buffers change places, so it does not
 /// allocate once warm.
@@ -29,8 +45,8 @@ pub(crate) struct Outbox {
 /// Datagrams one behind the other.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    arena: Vec<u8>,
-    datagrams: VecDeque<(SocketAddr, Range<usize>)>,
+    pub(crate) arena: Vec<u8>,
+    pub(crate) datagrams: Vec<Outgoing>,
 }
 
 impl Outbox {
@@ -40,23 +56,36 @@ impl Outbox {
             depth: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             depth_max,
-            bytes_max,
+            // Ranges of 32 bits tell where the bytes lie.
+            bytes_max: bytes_max.min(u32::MAX as usize),
             filled: Notify::new(),
         }
     }
 
-    /// Queues a datagram behind the others; `false`: there are too many, it is dropped.
-    pub(crate) fn push(&self, to: SocketAddr, payload: &[u8]) -> bool {
-        let full = self.depth() >= self.depth_max
-            || self.bytes.load(Ordering::Relaxed) + payload.len() > self.bytes_max;
-        if full {
-            return false;
+    /// Queues datagrams, whose bytes lie in `arena`, behind the others, and returns how many there was no room for: those
+    /// are dropped. One lock and one wake-up for all of them.
+    pub(crate) fn push(&self, arena: &[u8], datagrams: &[Outgoing]) -> u64 {
+        let (mut depth, mut bytes, mut dropped) = (0, 0, 0);
+        let mut waiting = self.lock();
+        let (depth_before, bytes_before) = (self.depth(), self.bytes.load(Ordering::Relaxed));
+        for datagram in datagrams {
+            let full = depth_before + depth >= self.depth_max
+                || bytes_before + bytes + datagram.len() > self.bytes_max;
+            if full {
+                dropped += 1;
+                continue;
+            }
+            waiting.push(datagram.to, datagram.payload(arena));
+            depth += 1;
+            bytes += datagram.len();
         }
-        self.lock().push(to, payload);
-        self.depth.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(payload.len(), Ordering::Relaxed);
-        self.filled.notify_one();
-        true
+        self.depth.fetch_add(depth, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        drop(waiting);
+        if depth > 0 {
+            self.filled.notify_one();
+        }
+        dropped
     }
 
     /// Waits until there is something and takes all of it into `taken`, which must be empty.
@@ -70,10 +99,10 @@ impl Outbox {
         }
     }
 
-    /// A datagram that was taken is with the kernel now, or given up.
-    pub(crate) fn done(&self, len: usize) {
-        self.depth.fetch_sub(1, Ordering::Relaxed);
-        self.bytes.fetch_sub(len, Ordering::Relaxed);
+    /// Datagrams that were taken are with the kernel now, or given up.
+    pub(crate) fn done(&self, datagrams: &[Outgoing]) {
+        self.depth.fetch_sub(datagrams.len(), Ordering::Relaxed);
+        self.bytes.fetch_sub(datagrams.iter().map(Outgoing::len).sum(), Ordering::Relaxed);
     }
 
     pub(crate) fn depth(&self) -> usize {
@@ -87,18 +116,15 @@ impl Outbox {
 
 impl Waiting {
     fn push(&mut self, to: SocketAddr, payload: &[u8]) {
-        let start = self.arena.len();
+        let start = self.arena.len() as u32;
         self.arena.extend_from_slice(payload);
-        self.datagrams.push_back((to, start..self.arena.len()));
+        self.datagrams.push(Outgoing { to, bytes: start..self.arena.len() as u32 });
     }
 
-    /// The next datagram; when there is none the buffer is ready to be filled again.
-    pub(crate) fn pop(&mut self) -> Option<(SocketAddr, &[u8])> {
-        let Some((to, range)) = self.datagrams.pop_front() else {
-            self.arena.clear();
-            return None;
-        };
-        Some((to, &self.arena[range]))
+    /// Ready to be filled again.
+    pub(crate) fn clear(&mut self) {
+        self.arena.clear();
+        self.datagrams.clear();
     }
 }
 
@@ -110,33 +136,39 @@ mod tests {
         ([127, 0, 0, 1], port).into()
     }
 
-    #[tokio::test]
-    async fn datagrams_leave_in_the_order_in_which_they_came() {
-        let (outbox, mut taken) = (Outbox::new(8, 100), Waiting::default());
-        for port in 1..=3 {
-            assert!(outbox.push(to(port), &[port as u8; 2]));
+    /// Datagrams to the ports 1, 2, ... of as many bytes; in each byte the port.
+    fn datagrams(lens: &[usize]) -> Waiting {
+        let mut datagrams = Waiting::default();
+        for (port, len) in (1..).zip(lens) {
+            datagrams.push(to(port), &vec![port as u8; *len]);
         }
-        outbox.take(&mut taken).await;
-        let mut left = Vec::new();
-        while let Some((to, payload)) = taken.pop() {
-            left.push((to.port(), payload.to_vec()));
-        }
-        assert_eq!(left, [(1, vec![1, 1]), (2, vec![2, 2]), (3, vec![3, 3])]);
+        datagrams
+    }
+
+    fn push(outbox: &Outbox, lens: &[usize]) -> u64 {
+        let Waiting { arena, datagrams } = datagrams(lens);
+        outbox.push(&arena, &datagrams)
     }
 
     #[tokio::test]
-    async fn the_newest_is_dropped_when_too_many_or_too_large() {
+    async fn datagrams_leave_in_the_order_in_which_they_came() {
+        let (outbox, mut taken) = (Outbox::new(8, 100), Waiting::default());
+        assert_eq!((push(&outbox, &[2, 1]), push(&outbox, &[0, 3])), (0, 0));
+        outbox.take(&mut taken).await;
+        let left: Vec<_> =
+            taken.datagrams.iter().map(|one| (one.to.port(), one.payload(&taken.arena))).collect();
+        assert_eq!(left, [(1, &[1, 1][..]), (2, &[2]), (1, &[]), (2, &[2, 2, 2])]);
+    }
+
+    #[tokio::test]
+    async fn the_newest_are_dropped_when_too_many_or_too_large() {
         let (outbox, mut taken) = (Outbox::new(2, 100), Waiting::default());
-        assert!(!outbox.push(to(1), &[0; 101]));
-        assert!(outbox.push(to(1), &[0; 60]));
-        assert!(!outbox.push(to(2), &[0; 41]));
-        assert!(outbox.push(to(3), &[0; 40]));
-        assert!(!outbox.push(to(4), &[]));
+        assert_eq!(push(&outbox, &[101, 60, 41, 40, 0]), 3);
         // Taken is not sent: the bound holds until the kernel has them.
         outbox.take(&mut taken).await;
-        assert!(!outbox.push(to(5), &[]));
-        outbox.done(60);
-        assert!(outbox.push(to(6), &[1]));
-        assert_eq!(outbox.depth(), 2);
+        assert_eq!(taken.datagrams.iter().map(|one| one.to.port()).collect::<Vec<_>>(), [2, 4]);
+        assert_eq!(push(&outbox, &[0]), 1);
+        outbox.done(&taken.datagrams[..1]);
+        assert_eq!((push(&outbox, &[1]), outbox.depth()), (0, 2));
     }
 }

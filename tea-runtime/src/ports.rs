@@ -1,19 +1,19 @@
 //! The bound UDP ports of a shard, by key.
 
-use std::net::SocketAddr;
-
-use crate::{Counters, udp::BoundUdp};
+use crate::{Counters, outbox::Outgoing, udp::BoundUdp};
 
 /// Few, and looked up for each datagram sent: a sorted list with a guess.
 pub(crate) struct Ports<Key> {
     list: Vec<(Key, BoundUdp)>,
     /// Where the last lookup ended: programs tend to send through one port many times in a row.
     guess: usize,
+    /// Whether anything waits for the next flush.
+    queued: bool,
 }
 
 impl<Key> Default for Ports<Key> {
     fn default() -> Self {
-        Self { list: Vec::new(), guess: 0 }
+        Self { list: Vec::new(), guess: 0, queued: false }
     }
 }
 
@@ -35,8 +35,8 @@ impl<Key: Copy + Ord> Ports<Key> {
         self.list.clear();
     }
 
-    /// Sends through a port; without it the datagram is dropped and counted.
-    pub(crate) fn send(&mut self, key: Key, to: SocketAddr, payload: &[u8], counters: &mut Counters) {
+    /// Has a datagram sent through a port with the next flush; without the port it is dropped and counted.
+    pub(crate) fn queue(&mut self, key: Key, datagram: Outgoing, counters: &mut Counters) {
         if self.list.get(self.guess).is_none_or(|(guess, _)| *guess != key) {
             let Ok(index) = self.find(&key) else {
                 counters.sends_without_port += 1;
@@ -44,7 +44,17 @@ impl<Key: Copy + Ord> Ports<Key> {
             };
             self.guess = index;
         }
-        self.list[self.guess].1.outlet.send(to, payload, counters);
+        self.list[self.guess].1.queue(datagram);
+        self.queued = true;
+    }
+
+    /// Sends what was queued, port by port; the bytes lie in `arena`.
+    pub(crate) fn flush(&mut self, arena: &[u8], counters: &mut Counters) {
+        if std::mem::take(&mut self.queued) {
+            for (_, port) in &mut self.list {
+                port.flush(arena, counters);
+            }
+        }
     }
 
     /// The port at `turn`, counted round and round.

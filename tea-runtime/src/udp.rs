@@ -1,9 +1,12 @@
 //! A UDP port: one reader task that hands over batches, one writer task that sleeps unless the socket is full.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::{net::UdpSocket, sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     Config, Counters, UdpPort,
@@ -12,7 +15,9 @@ use crate::{
     clock::Clock,
     counters::{TaskCounters, count},
     datagram::Batch,
-    outbox::{Outbox, Waiting},
+    inbox::Inbox,
+    outbox::{Outbox, Outgoing, Waiting},
+    port_socket::{PortSocket, Sent, is_about_another_datagram},
 };
 
 /// What a reader hands to the loop.
@@ -27,13 +32,15 @@ pub(crate) struct BoundUdp {
     pub(crate) local: SocketAddr,
     pub(crate) arrivals: mpsc::Receiver<Arrival>,
     pub(crate) outlet: Outlet,
+    /// What the program asked to be sent since the last flush.
+    outgoing: Vec<Outgoing>,
     _tasks: JoinSet<()>,
 }
 
 /// The sending side of a port.
 pub(crate) enum Outlet {
     Socket {
-        socket: Arc<UdpSocket>,
+        socket: Arc<PortSocket>,
         outbox: Arc<Outbox>,
     },
     /// No socket: what is sent is counted. What arrives comes through `lane`.
@@ -51,16 +58,17 @@ impl BoundUdp {
         bell: &Bell,
         counters: &Arc<TaskCounters>,
     ) -> io::Result<Self> {
-        let socket = Arc::new(bind(port)?);
-        let local = socket.local_addr()?;
+        let socket = Arc::new(PortSocket::bind(port, config.batched_datagrams)?);
+        let local = socket.local();
         let outbox = Arc::new(Outbox::new(config.sends_waiting_max, config.send_bytes_waiting_max));
         let (lane, arrivals) = mpsc::channel(config.datagram_batches_max);
         let mut tasks = JoinSet::new();
+        let bytes_max = port.datagram_bytes_max.max(1);
         let reader = Reader {
             socket: Arc::clone(&socket),
-            datagram_bytes_max: port.datagram_bytes_max.max(1),
+            inbox: Inbox::new(bytes_max),
             // Those in the lane, one with the loop, one with the reader, and two for a program that keeps a few.
-            pool: BatchPool::new(port.datagram_bytes_max.max(1), config.datagram_batches_max + 4),
+            pool: BatchPool::new(bytes_max, config.datagram_batches_max + 4),
             lane,
             clock,
             bell: bell.clone(),
@@ -68,43 +76,53 @@ impl BoundUdp {
         };
         tasks.spawn(reader.run());
         tasks.spawn(write(Arc::clone(&socket), Arc::clone(&outbox), Arc::clone(counters)));
-        Ok(Self { local, arrivals, outlet: Outlet::Socket { socket, outbox }, _tasks: tasks })
+        let outlet = Outlet::Socket { socket, outbox };
+        Ok(Self { local, arrivals, outlet, outgoing: Vec::new(), _tasks: tasks })
     }
 
     /// A port without a socket.
     pub(crate) fn in_memory(port: &UdpPort, config: &Config) -> Self {
         let (lane, arrivals) = mpsc::channel(config.datagram_batches_max);
-        Self { local: port.bind, arrivals, outlet: Outlet::Memory { lane }, _tasks: JoinSet::new() }
+        let outlet = Outlet::Memory { lane };
+        Self { local: port.bind, arrivals, outlet, outgoing: Vec::new(), _tasks: JoinSet::new() }
+    }
+
+    /// Notes a datagram to be sent with the next flush.
+    pub(crate) fn queue(&mut self, datagram: Outgoing) {
+        self.outgoing.push(datagram);
+    }
+
+    /// Sends what was noted, in order; the bytes lie in `arena`.
+    pub(crate) fn flush(&mut self, arena: &[u8], counters: &mut Counters) {
+        if self.outgoing.is_empty() {
+            return;
+        }
+        self.outlet.send(arena, &self.outgoing, counters);
+        self.outgoing.clear();
+        // What a burst needed is not needed for ever.
+        self.outgoing.shrink_to(OUTGOING_KEPT_MAX);
     }
 }
 
 impl Outlet {
-    /// Gives a datagram to the kernel, or to the writer if the socket is full.
-    ///
-    /// Goes to the socket directly instead of through tokio's readiness, which is unknown until the first wake-up: what a
-    /// program sends right after binding would all have to wait.
-    pub(crate) fn send(&self, to: SocketAddr, payload: &[u8], counters: &mut Counters) {
-        if let Self::Socket { socket, outbox } = self {
-            let sent = if outbox.depth() == 0 {
-                send_now(socket, to, payload)
-            } else {
+    /// Gives datagrams to the kernel, and to the writer what finds the socket full.
+    fn send(&self, arena: &[u8], datagrams: &[Outgoing], counters: &mut Counters) {
+        match self {
+            Self::Socket { socket, outbox } => {
                 // Behind those that wait already.
-                Err(io::ErrorKind::WouldBlock.into())
-            };
-            match sent {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    counters.sends_dropped += u64::from(!outbox.push(to, payload));
-                    return;
-                }
-                Err(_) => {
-                    counters.send_errors += 1;
-                    return;
+                let sent = if outbox.depth() == 0 { socket.send(arena, datagrams) } else { Sent::default() };
+                counters.datagrams_sent += sent.datagrams;
+                counters.datagram_bytes_sent += sent.bytes;
+                counters.send_errors += sent.refused;
+                if sent.done < datagrams.len() {
+                    counters.sends_dropped += outbox.push(arena, &datagrams[sent.done..]);
                 }
             }
+            Self::Memory { .. } => {
+                counters.datagrams_sent += datagrams.len() as u64;
+                counters.datagram_bytes_sent += datagrams.iter().map(|one| one.len() as u64).sum::<u64>();
+            }
         }
-        counters.datagrams_sent += 1;
-        counters.datagram_bytes_sent += payload.len() as u64;
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -115,33 +133,9 @@ impl Outlet {
     }
 }
 
-fn send_now(socket: &UdpSocket, to: SocketAddr, payload: &[u8]) -> io::Result<()> {
-    let (socket, to) = (SockRef::from(socket), to.into());
-    match socket.send_to(payload, &to) {
-        // An ICMP answer to an earlier datagram is reported here, and this one was not sent.
-        Err(error) if is_about_another_datagram(&error) => socket.send_to(payload, &to).map(drop),
-        result => result.map(drop),
-    }
-}
-
-fn bind(port: &UdpPort) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(port.bind), Type::DGRAM, Some(Protocol::UDP))?;
-    if port.bind.is_ipv6() {
-        // So that IPv4 and IPv6 may share a port number, and no address comes as ::ffff:a.b.c.d.
-        socket.set_only_v6(true)?;
-    }
-    // The kernel silently gives less than asked for if its limit (net.core.rmem_max) is lower; that is no reason to stop.
-    if let Err(error) = socket.set_recv_buffer_size(port.recv_buffer_bytes) {
-        tracing::debug!(bind = %port.bind, %error, "receive buffer not set");
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&port.bind.into())?;
-    UdpSocket::from_std(socket.into())
-}
-
 struct Reader {
-    socket: Arc<UdpSocket>,
-    datagram_bytes_max: usize,
+    socket: Arc<PortSocket>,
+    inbox: Inbox,
     pool: BatchPool,
     lane: mpsc::Sender<Arrival>,
     clock: Clock,
@@ -157,13 +151,15 @@ impl Reader {
         let mut errors_in_a_row = 0;
         while let Ok(slot) = lane.reserve().await {
             let error = loop {
-                if let Err(error) = self.socket.readable().await {
+                if self.inbox.is_empty()
+                    && let Err(error) = self.socket.readable().await
+                {
                     break Some(error);
                 }
                 let (batch, error) = self.fill();
                 if let Some(batch) = batch {
                     errors_in_a_row = 0;
-                    let full = batch.len() == Batch::DATAGRAMS_MAX;
+                    let full = batch.len() == Batch::DATAGRAMS_MAX || !self.inbox.is_empty();
                     slot.send(Arrival::Batch(batch));
                     self.bell.ring();
                     if full {
@@ -188,15 +184,17 @@ impl Reader {
 
     /// Receives until the kernel has nothing more, the batch is full or an error comes.
     fn fill(&mut self) -> (Option<Arc<Batch>>, Option<io::Error>) {
-        let (bytes_max, socket) = (self.datagram_bytes_max, &self.socket);
         let mut batch = self.pool.take(&self.counters.batches_replaced);
         let mut error = None;
         if let Some(filling) = Arc::get_mut(&mut batch) {
-            while filling.has_space(bytes_max) {
-                if let Err(reason) = filling.receive(bytes_max, |space| socket.try_recv_from(space)) {
+            self.inbox.pack(filling);
+            while self.inbox.is_empty() && filling.len() < Batch::DATAGRAMS_MAX {
+                let count_max = Batch::DATAGRAMS_MAX - filling.len();
+                if let Err(reason) = self.socket.receive(&mut self.inbox, count_max) {
                     error = (reason.kind() != io::ErrorKind::WouldBlock).then_some(reason);
                     break;
                 }
+                self.inbox.pack(filling);
             }
             filling.received = self.clock.now();
         }
@@ -213,53 +211,36 @@ impl Reader {
 }
 
 /// Sends what the loop could not: waits for the socket, then empties the outbox.
-async fn write(socket: Arc<UdpSocket>, outbox: Arc<Outbox>, counters: Arc<TaskCounters>) {
+async fn write(socket: Arc<PortSocket>, outbox: Arc<Outbox>, counters: Arc<TaskCounters>) {
     let mut taken = Waiting::default();
     loop {
         outbox.take(&mut taken).await;
-        while let Some((to, payload)) = taken.pop() {
-            let mut sent = socket.send_to(payload, to).await;
-            if sent.as_ref().is_err_and(is_about_another_datagram) {
-                sent = socket.send_to(payload, to).await;
-            }
-            match sent {
-                Ok(_) => {
-                    count(&counters.datagrams_sent);
-                    let bytes = payload.len() as u64;
-                    counters.datagram_bytes_sent.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+        let mut rest = &taken.datagrams[..];
+        while !rest.is_empty() {
+            let next = &rest[..rest.len().min(Batch::DATAGRAMS_MAX)];
+            let done = match socket.send_when_writable(&taken.arena, next).await {
+                Ok(sent) => {
+                    counters.datagrams_sent.fetch_add(sent.datagrams, Ordering::Relaxed);
+                    counters.datagram_bytes_sent.fetch_add(sent.bytes, Ordering::Relaxed);
+                    counters.send_errors.fetch_add(sent.refused, Ordering::Relaxed);
+                    sent.done
                 }
-                Err(_) => count(&counters.send_errors),
-            }
-            outbox.done(payload.len());
+                // Nobody tells any more when the socket has space.
+                Err(_) => {
+                    counters.send_errors.fetch_add(next.len() as u64, Ordering::Relaxed);
+                    next.len()
+                }
+            };
+            outbox.done(&rest[..done]);
+            rest = &rest[done..];
         }
+        taken.clear();
     }
-}
-
-/// Whether the kernel reports on a socket call what an ICMP message said about an earlier datagram. Such an error says
-/// nothing about the socket: anybody on the path can cause it.
-fn is_about_another_datagram(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-    )
 }
 
 /// Other errors of a socket in a row, without a datagram between them, after which its port is taken to be broken and is
 /// bound anew. 16: the kernel reports transient lack of memory this way.
 const ERRORS_IN_A_ROW_MAX: u32 = 16;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_icmp_answer_is_not_an_error_of_the_port() {
-        for errno in [/* ECONNREFUSED */ 111, /* EHOSTUNREACH */ 113, /* ENETUNREACH */ 101] {
-            assert!(is_about_another_datagram(&io::Error::from_raw_os_error(errno)), "errno {errno}");
-        }
-        assert!(!is_about_another_datagram(&io::Error::from_raw_os_error(/* EBADF */ 9)));
-    }
-}
+/// Datagrams of a flush that a port keeps room for: four batches answered, 10 KiB.
+const OUTGOING_KEPT_MAX: usize = 256;

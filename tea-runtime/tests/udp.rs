@@ -16,10 +16,21 @@ fn bind_a(sub: &mut tea_runtime::Sub<script::Script>, key: u32, bind: SocketAddr
     sub.udp(key, UdpPort::new(bind), Msg::Datagram);
 }
 
+/// Many datagrams with one system call, and one by one.
+fn both_ways() -> [Config; 2] {
+    [true, false].map(|batched_datagrams| Config { batched_datagrams, ..config() })
+}
+
 #[test]
 fn datagrams_sent_right_after_binding_all_arrive_and_in_order() {
+    for config in both_ways() {
+        thousand_datagrams_arrive_in_order(config);
+    }
+}
+
+fn thousand_datagrams_arrive_in_order(config: Config) {
     let counters = run(
-        config(),
+        config,
         |sub| {
             bind_a(sub, 1, loopback(0));
             bind_a(sub, 2, loopback(0));
@@ -79,6 +90,133 @@ fn a_datagram_as_large_as_the_port_allows_arrives_whole_and_a_larger_one_is_cut(
             }
         },
     );
+}
+
+#[test]
+fn large_datagrams_that_come_at_once_all_arrive_whole_and_in_order() {
+    const COUNT: u32 = 100;
+    let counters = run(
+        config(),
+        |sub| {
+            bind_a(sub, 1, loopback(0));
+            sub.events(3, |_, event| Msg::Event(event));
+        },
+        {
+            let mut next = 0;
+            move |msg, _, cmd| match msg {
+                Msg::Event(SubEvent::Ready { local, .. }) => {
+                    for number in 0..COUNT {
+                        cmd.send(1, local, |out| {
+                            out.extend(number.to_be_bytes().repeat(1 + number as usize * 10))
+                        });
+                    }
+                }
+                Msg::Datagram(_, datagram) => {
+                    assert_eq!(datagram.payload(), u32::to_be_bytes(next).repeat(1 + next as usize * 10));
+                    next += 1;
+                    if next == COUNT {
+                        cmd.quit();
+                    }
+                }
+                _ => {}
+            }
+        },
+    );
+    // No batch has space for more than 32 KiB, however many bytes came with one call.
+    let batches_min = counters.datagram_bytes_received / (32 << 10);
+    assert!(counters.batches_received >= batches_min, "{counters:?}");
+}
+
+#[test]
+fn datagrams_that_the_kernel_refuses_do_not_take_others_of_their_batch_with_them() {
+    for config in both_ways() {
+        let counters = run(
+            config,
+            |sub| {
+                bind_a(sub, 1, loopback(0));
+                sub.events(3, |_, event| Msg::Event(event));
+            },
+            {
+                let mut arrived = Vec::new();
+                move |msg, _, cmd| match msg {
+                    Msg::Event(SubEvent::Ready { local, .. }) => {
+                        let refused: [(SocketAddr, usize); 4] = [
+                            // EINVAL, EMSGSIZE, EACCES without SO_BROADCAST, another family.
+                            (([127, 0, 0, 1], 0).into(), 1),
+                            (local, 70_000),
+                            (([127, 255, 255, 255], local.port()).into(), 1),
+                            ((std::net::Ipv6Addr::LOCALHOST, local.port()).into(), 1),
+                        ];
+                        for number in 0..100u8 {
+                            // At the beginning, in the middle, several in a row, at the end.
+                            if [0, 30, 60, 61, 99].contains(&number) {
+                                for (to, len) in refused {
+                                    cmd.send(1, to, |out| out.resize(out.len() + len, 0xff));
+                                }
+                            } else {
+                                cmd.send(1, local, |out| out.push(number));
+                            }
+                        }
+                    }
+                    Msg::Datagram(_, datagram) => {
+                        arrived.extend_from_slice(datagram.payload());
+                        if arrived.len() == 95 {
+                            let sent = (0..100).filter(|number| ![0, 30, 60, 61, 99].contains(number));
+                            assert_eq!(arrived, sent.collect::<Vec<u8>>());
+                            cmd.quit();
+                        }
+                    }
+                    _ => {}
+                }
+            },
+        );
+        assert_eq!((counters.datagrams_sent, counters.send_errors), (95, 20));
+        assert_eq!((counters.datagram_bytes_sent, counters.sends_dropped), (95, 0));
+    }
+}
+
+/// Two families share the thread, and with it what the system calls need.
+#[test]
+fn ipv4_and_ipv6_ports_of_one_program_see_whole_addresses() {
+    for config in both_ways() {
+        run(
+            config,
+            |sub| {
+                for key in [1, 2] {
+                    bind_a(sub, key, loopback(0));
+                    bind_a(sub, key + 2, (std::net::Ipv6Addr::LOCALHOST, 0).into());
+                }
+                sub.events(9, |_, event| Msg::Event(event));
+            },
+            {
+                let mut locals = std::collections::BTreeMap::new();
+                let mut strokes = 0;
+                move |msg, _, cmd| match msg {
+                    Msg::Event(SubEvent::Ready { key, local }) => {
+                        locals.insert(key, local);
+                        if locals.len() == 4 {
+                            for (from, to) in [(1, 2), (3, 4)] {
+                                for _ in 0..40 {
+                                    cmd.send(from, locals[&to], |out| out.push(7));
+                                }
+                            }
+                        }
+                    }
+                    // From the other port of the same family, and back.
+                    Msg::Datagram(key, datagram) => {
+                        let other = [2, 1, 4, 3][key as usize - 1];
+                        assert_eq!(datagram.from(), locals[&other], "at port {key}");
+                        strokes += 1;
+                        if strokes == 2000 {
+                            return cmd.quit();
+                        }
+                        cmd.send(key, datagram.from(), |out| out.push(7));
+                    }
+                    _ => {}
+                }
+            },
+        );
+    }
 }
 
 #[test]
