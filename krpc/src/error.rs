@@ -73,28 +73,55 @@ impl ParseError {
         }
     }
 
-    /// The text of the error that answers it; also short enough for a counter's name.
-    pub const fn text(self) -> &'static str {
+    /// The text of each variant, in their order: of the error that answers it, and of a counter.
+    pub const TEXTS: [&'static str; 18] = [
+        "not a dictionary",
+        "too short",
+        "malformed",
+        "no message type",
+        "unknown message type",
+        "no transaction id",
+        "missing 'q'",
+        "missing 'a'",
+        "missing 'r'",
+        "missing 'id'",
+        "invalid 'id'",
+        "missing 'target'",
+        "invalid 'target'",
+        "missing 'info_hash'",
+        "invalid 'info_hash'",
+        "missing 'token'",
+        "invalid 'port'",
+        "missing 'v'",
+    ];
+
+    /// The place of the variant in [`ParseError::TEXTS`], for counters by cause.
+    pub const fn ordinal(self) -> usize {
         match self {
-            Self::NotADict => "not a dictionary",
-            Self::TooShort => "too short",
-            Self::Malformed(_) => "malformed",
-            Self::MissingType => "no message type",
-            Self::UnknownType => "unknown message type",
-            Self::MissingTransaction => "no transaction id",
-            Self::MissingMethod => "missing 'q'",
-            Self::MissingArguments => "missing 'a'",
-            Self::MissingReply => "missing 'r'",
-            Self::MissingId => "missing 'id'",
-            Self::BadId => "invalid 'id'",
-            Self::MissingTarget => "missing 'target'",
-            Self::BadTarget => "invalid 'target'",
-            Self::MissingInfoHash => "missing 'info_hash'",
-            Self::BadInfoHash => "invalid 'info_hash'",
-            Self::MissingToken => "missing 'token'",
-            Self::BadPort => "invalid 'port'",
-            Self::MissingValue => "missing 'v'",
+            Self::NotADict => 0,
+            Self::TooShort => 1,
+            Self::Malformed(_) => 2,
+            Self::MissingType => 3,
+            Self::UnknownType => 4,
+            Self::MissingTransaction => 5,
+            Self::MissingMethod => 6,
+            Self::MissingArguments => 7,
+            Self::MissingReply => 8,
+            Self::MissingId => 9,
+            Self::BadId => 10,
+            Self::MissingTarget => 11,
+            Self::BadTarget => 12,
+            Self::MissingInfoHash => 13,
+            Self::BadInfoHash => 14,
+            Self::MissingToken => 15,
+            Self::BadPort => 16,
+            Self::MissingValue => 17,
         }
+    }
+
+    /// The text of the error that answers it.
+    pub const fn text(self) -> &'static str {
+        Self::TEXTS[self.ordinal()]
     }
 }
 

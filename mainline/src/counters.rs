@@ -1,6 +1,6 @@
 //! What has happened so far, counted. Every number is of events that took place, never an estimate.
 
-use krpc::{Kind, Method};
+use krpc::{Kind, Method, ParseError};
 
 /// Kinds of messages, as they are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +75,47 @@ impl MessageType {
     }
 }
 
+/// What a datagram of ours was sent for. Every one that is sent counts for exactly one use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PacketUse {
+    /// sample_infohashes of a visit.
+    Sampling,
+    /// find_node of a visit: to see whether a node is there, and whom it knows.
+    Discovery,
+    /// get_peers of a lookup of the program.
+    Lookups,
+    /// get_peers of a scrape (BEP 33).
+    Scrapes,
+    /// What keeps us in the network: entering it, refreshing buckets, looking after contacts.
+    Upkeep,
+    /// Answers and errors to queries of others.
+    Answers,
+}
+
+impl PacketUse {
+    /// All of them, in the order of [`Counters::sent_for`].
+    pub const ALL: [PacketUse; 6] = [
+        PacketUse::Sampling,
+        PacketUse::Discovery,
+        PacketUse::Lookups,
+        PacketUse::Scrapes,
+        PacketUse::Upkeep,
+        PacketUse::Answers,
+    ];
+
+    /// The name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            PacketUse::Sampling => "sampling",
+            PacketUse::Discovery => "discovery",
+            PacketUse::Lookups => "lookups",
+            PacketUse::Scrapes => "scrapes",
+            PacketUse::Upkeep => "upkeep",
+            PacketUse::Answers => "answers",
+        }
+    }
+}
+
 /// Why a received datagram was not acted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DropReason {
@@ -88,7 +129,7 @@ pub enum DropReason {
     PortZero,
     /// The source address cannot be one on the internet.
     Bogon,
-    /// It is not a KRPC message.
+    /// It is not a KRPC message; [`Counters::malformed`] says why.
     Malformed,
     /// It claims one of our own ids.
     OurId,
@@ -171,8 +212,12 @@ pub struct Counters {
     pub received: Traffic,
     /// Asked to be sent.
     pub sent: Traffic,
+    /// Datagrams sent, by [`PacketUse`]: together as many as `sent.packets`.
+    pub sent_for: [u64; PacketUse::ALL.len()],
     /// Received and dropped, by [`DropReason`].
     pub dropped: [u64; DropReason::ALL.len()],
+    /// Datagrams dropped as [`DropReason::Malformed`], by their cause: in the order of [`ParseError::TEXTS`].
+    pub malformed: [u64; ParseError::TEXTS.len()],
     /// Valid messages with a deviation: unsorted or duplicate keys, trailing bytes, odd lengths.
     pub odd_messages: u64,
     /// Queries of ours that were answered.
@@ -215,6 +260,18 @@ pub struct Counters {
     pub lookups_refused: u64,
     /// Peers found by lookups.
     pub peers_found: u64,
+    /// Scrapes started (BEP 33).
+    pub scrapes_started: u64,
+    /// Scrapes refused because as many were in flight as may be.
+    pub scrapes_refused: u64,
+    /// Scrapes that ended, of which `scrapes_answered` came to an estimate.
+    pub scrapes_ended: u64,
+    /// Scrapes that ended with an estimate.
+    pub scrapes_answered: u64,
+    /// Answers with filters of peers that were asked for.
+    pub filters_taken: u64,
+    /// Of these, answers that were out of all proportion and did not count.
+    pub filters_discarded: u64,
     /// Visits that ended with an answer.
     pub visits_replied: u64,
     /// Visits that ended without one.
@@ -245,8 +302,23 @@ impl Counters {
         self.dropped[reason as usize]
     }
 
+    /// Datagrams sent for one use.
+    pub fn sent_for(&self, purpose: PacketUse) -> u64 {
+        self.sent_for[purpose as usize]
+    }
+
+    /// Why datagrams were [`DropReason::Malformed`]: each cause that occurred, with its number.
+    pub fn malformed(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        ParseError::TEXTS.into_iter().zip(self.malformed).filter(|(_, count)| *count > 0)
+    }
+
     pub(crate) fn drop(&mut self, reason: DropReason) {
         self.dropped[reason as usize] += 1;
+    }
+
+    pub(crate) fn sent(&mut self, purpose: PacketUse, kind: MessageType, bytes: usize) {
+        self.sent.count(kind, bytes);
+        self.sent_for[purpose as usize] += 1;
     }
 }
 
@@ -275,6 +347,8 @@ pub struct Gauges {
     pub lookups: usize,
     /// Lookups that wait: for a place, or for a node that sampled the hash.
     pub lookups_waiting: usize,
+    /// Scrapes in flight.
+    pub scrapes: usize,
     /// Visits in flight.
     pub visits: usize,
     /// Nodes due for a visit.

@@ -251,6 +251,7 @@ impl Dht {
             queries: self.transactions.len(),
             lookups: self.lookups.searching(),
             lookups_waiting: self.lookups.waiting(),
+            scrapes: self.lookups.scrapes(),
             visits: self.visits.len(),
             visits_waiting: self.queue.ready(),
             answers_waiting: self.answers.len(),

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use krpc::{ClientVersion, CompactNode, InfoHash, NodeId};
 
-/// Names a lookup that [`Dht::find_peers`](crate::Dht::find_peers) has started.
+use crate::scrape::Scrape;
+
+/// Names a lookup that [`Dht::find_peers`](crate::Dht::find_peers) or [`Dht::scrape`](crate::Dht::scrape) has started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LookupId(pub(crate) u64);
 
@@ -100,6 +102,9 @@ pub struct LookupReport {
     pub asked: u32,
     /// Nodes that answered.
     pub answered: u32,
+    /// How many take part in the torrent (BEP 33), if a node has told that was asked. A lookup for peers asks late and not
+    /// everybody, so what it has is never [`whole`](Scrape::whole).
+    pub scrape: Option<Scrape>,
     /// When it left the waiting queue.
     pub started: Duration,
     /// When it ended.

@@ -41,6 +41,7 @@ pub mod paced_queue;
 pub mod peer_store;
 pub mod routing_table;
 pub mod rtt;
+pub mod scrape;
 pub mod server;
 mod set_cache;
 mod slot_index;
@@ -84,7 +85,7 @@ pub use config::{
     Config, ConfigError, EPOCH, Limits, MIN_SAMPLE_INTERVAL, PORTS_MAX, Port, PortIndex, VERSION,
     VIRTUAL_NODES_MAX, VirtualNodeConfig,
 };
-pub use counters::{Counters, DropReason, Gauges, MessageType, Traffic};
+pub use counters::{Counters, DropReason, Gauges, MessageType, PacketUse, Traffic};
 pub use dht::Dht;
 pub use event::{
     Busy, Event, HashSource, KnownNode, LookupId, LookupOutcome, LookupReport, Peer, Priority, Support,
@@ -92,3 +93,4 @@ pub use event::{
 };
 pub use ids::{ids_for, spread_ids};
 pub use output::{Action, Output};
+pub use scrape::Scrape;

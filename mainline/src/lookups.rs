@@ -15,6 +15,8 @@ use crate::lookup::{Goal, Lookup};
 pub(crate) enum Client {
     /// The program, which gets its peers.
     Program(Priority),
+    /// The program, which wants to know how many take part.
+    Scrape,
     /// The engine itself, for the contacts that come up on the way.
     Upkeep,
 }
@@ -25,7 +27,7 @@ pub(crate) struct Lookups {
     free: Vec<u32>,
     by_hash: HashMap<InfoHash, LookupId>,
     /// To be driven as soon as a budget allows: those a person waits for, those of the program that have a node to ask
-    /// which is known to have peers, the other ones of the program, our own.
+    /// which is known to have peers, the other ones of the program, scrapes and our own.
     runnable: [VecDeque<LookupId>; RANKS],
     /// Want to search, but as many as may do already: in the same order.
     queued: [VecDeque<LookupId>; RANKS],
@@ -33,6 +35,7 @@ pub(crate) struct Lookups {
     wakes: BinaryHeap<Reverse<(Duration, LookupId)>>,
     searching: usize,
     upkeep: usize,
+    scrapes: usize,
     live: usize,
     searching_max: usize,
     live_max: usize,
@@ -69,6 +72,7 @@ impl Lookups {
             wakes: BinaryHeap::new(),
             searching: 0,
             upkeep: 0,
+            scrapes: 0,
             live: 0,
             searching_max,
             live_max: searching_max.saturating_add(waiting_max),
@@ -80,7 +84,9 @@ impl Lookups {
         match client {
             Client::Program(_) if self.live >= self.live_max => return None,
             Client::Upkeep if self.upkeep >= UPKEEP_MAX => return None,
+            Client::Scrape if self.scrapes >= SCRAPES_MAX => return None,
             Client::Program(_) => self.live += 1,
+            Client::Scrape => self.scrapes += 1,
             Client::Upkeep => self.upkeep += 1,
         }
         let goal = lookup.goal();
@@ -111,6 +117,7 @@ impl Lookups {
                 self.live -= 1;
                 self.searching -= usize::from(entry.searching);
             }
+            Client::Scrape => self.scrapes -= 1,
             Client::Upkeep => self.upkeep -= 1,
         }
         if let Goal::Peers(info_hash) = entry.lookup.goal()
@@ -152,7 +159,7 @@ impl Lookups {
         let room = self.searching < self.searching_max;
         let Some(entry) = self.get_mut(id) else { return false };
         let client = entry.client;
-        if client == Client::Upkeep || entry.searching {
+        if !matches!(client, Client::Program(_)) || entry.searching {
             return true;
         }
         if room {
@@ -226,6 +233,11 @@ impl Lookups {
         self.live - self.searching
     }
 
+    /// Scrapes in flight.
+    pub(crate) fn scrapes(&self) -> usize {
+        self.scrapes
+    }
+
     /// Lets those that wait for a place try again.
     fn admit(&mut self) {
         let mut places = self.searching_max.saturating_sub(self.searching);
@@ -244,7 +256,8 @@ fn rank(client: Client, promise: bool) -> usize {
         Client::Program(Priority::User) => 0,
         Client::Program(Priority::Normal) if promise => 1,
         Client::Program(Priority::Normal) => 2,
-        Client::Upkeep => 3,
+        // Neither is urgent, and those of one rank take turns.
+        Client::Scrape | Client::Upkeep => 3,
     }
 }
 
@@ -255,3 +268,6 @@ const PATIENCE: u32 = 8;
 
 /// The engine's own lookups at a time: enough to enter quickly, few enough not to crowd out the rest.
 const UPKEEP_MAX: usize = 8;
+
+/// Scrapes at a time: with up to 16 filters each half a megabyte, and no more than finish in a few seconds.
+const SCRAPES_MAX: usize = 64;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use krpc::{Method, NodeId, Want, encode};
 
-use crate::counters::MessageType;
+use crate::counters::{MessageType, PacketUse};
 use crate::dht::Dht;
 use crate::limiter::Refusal;
+use crate::lookup::Goal;
 use crate::output::Output;
 use crate::paced_queue::RETRY_AFTER;
 use crate::purpose::Purpose;
@@ -76,8 +77,21 @@ impl Dht {
             method,
         };
         let bytes = out.send(port, to, |buffer| query.encode(buffer));
-        self.counters.sent.count(MessageType::of(&method), bytes);
+        self.counters.sent(self.use_of(purpose), MessageType::of(&method), bytes);
         Ok(())
+    }
+
+    fn use_of(&self, purpose: Purpose) -> PacketUse {
+        match purpose {
+            Purpose::Find(_) => PacketUse::Discovery,
+            Purpose::Sample(_) => PacketUse::Sampling,
+            Purpose::Lookup(id) => match self.lookups.get(id).map(|entry| entry.lookup.goal()) {
+                Some(Goal::Nodes(_)) => PacketUse::Upkeep,
+                Some(Goal::Scrape { .. }) => PacketUse::Scrapes,
+                Some(Goal::Peers(_)) | None => PacketUse::Lookups,
+            },
+            Purpose::Bootstrap | Purpose::Ping => PacketUse::Upkeep,
+        }
     }
 
     /// Whether an address can be a remote's at all, and is none that we have given up.

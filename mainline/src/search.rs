@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use krpc::{CompactNode, InfoHash, Method, NodeId, Reply};
 
-use crate::address::canonical;
 use crate::dht::Dht;
 use crate::event::{Busy, LookupId, LookupOutcome, LookupReport, Peer, Priority};
 use crate::lookup::{Goal, K, Lookup, Step};
@@ -13,7 +12,6 @@ use crate::lookups::Client;
 use crate::output::Output;
 use crate::purpose::Purpose;
 use crate::query::NotNow;
-use crate::virtual_node::Family;
 
 impl Dht {
     /// Looks up the peers of an info-hash. `hints` are nodes that have sampled it: they are asked first, one
@@ -53,15 +51,39 @@ impl Dht {
         Ok(id)
     }
 
+    /// Asks how many take part in a torrent (BEP 33): each of the `known` nodes, which store peers of it, with one packet;
+    /// then, if it is to be `whole`, the closest nodes of the network by a lookup. The end comes as
+    /// [`Event::LookupDone`](crate::Event::LookupDone), with the sizes in [`LookupReport::scrape`]. All other
+    /// lookups of the program go first.
+    ///
+    /// # Errors
+    /// [`Busy`] when as many scrapes are in flight as may be.
+    pub fn scrape(
+        &mut self,
+        now: Duration,
+        info_hash: InfoHash,
+        known: &[SocketAddr],
+        whole: bool,
+        out: &mut Output,
+    ) -> Result<LookupId, Busy> {
+        let mut lookup = Lookup::new(now, Goal::Scrape { info_hash, whole }, &[], self.diverse);
+        for node in known {
+            if self.may_contact(now, *node) && self.can_speak_to(*node) {
+                lookup.hint(*node);
+            }
+        }
+        let Some(id) = self.lookups.add(lookup, Client::Scrape) else {
+            self.counters.scrapes_refused += 1;
+            return Err(Busy);
+        };
+        self.counters.scrapes_started += 1;
+        self.run(now, out);
+        Ok(id)
+    }
+
     /// Ends a lookup whose result is not wanted any more; there will be no event about it.
     pub fn cancel(&mut self, lookup: LookupId) {
         self.lookups.remove(lookup);
-    }
-
-    /// The same in the network of one family (BEP 32).
-    pub(crate) fn find_nodes_of(&mut self, now: Duration, family: Family, target: NodeId) -> bool {
-        let lookup = Lookup::new(now, Goal::Nodes(target), &[], self.diverse).within(family);
-        self.lookups.add(lookup, Client::Upkeep).is_some()
     }
 
     /// Looks up nodes around a point, for the sake of the contacts. Returns whether there was room.
@@ -82,7 +104,7 @@ impl Dht {
     fn drive_lookup(&mut self, now: Duration, id: LookupId, out: &mut Output) -> bool {
         loop {
             let Some(entry) = self.lookups.get(id) else { return true };
-            let goal = entry.lookup.goal();
+            let (goal, scrape) = (entry.lookup.goal(), entry.lookup.asks_for_filters());
             let (to, remote) = match entry.lookup.step(now, |addr| self.limiter.next_query(now, addr.ip())) {
                 Step::Ask { id, addr } => (addr, id),
                 Step::Seed => {
@@ -105,7 +127,9 @@ impl Dht {
             };
             let remote = remote.or_else(|| Some(self.table.get(self.table.find(to)?)?.id));
             let method = match goal {
-                Goal::Peers(info_hash) => Method::GetPeers { info_hash, noseed: false, scrape: false },
+                Goal::Peers(info_hash) | Goal::Scrape { info_hash, .. } => {
+                    Method::GetPeers { info_hash, noseed: false, scrape }
+                }
                 Goal::Nodes(target) => Method::FindNode { target },
             };
             let asked = self.ask(now, to, remote.as_ref(), method, Purpose::Lookup(id), out);
@@ -130,27 +154,19 @@ impl Dht {
         }
     }
 
-    /// Gives a lookup the closest nodes known of each family: those that live, and if these are too few any.
+    /// Gives a lookup the closest nodes known: those that live, and if these are too few any.
     fn seed_lookup(&mut self, now: Duration, id: LookupId) {
         let Some(entry) = self.lookups.get(id) else { return };
         let target = entry.lookup.goal().target();
-        let families =
-            [Family::V4, Family::V6].map(|family| entry.lookup.goes_through(family) && self.speaks(family));
         let mut closest = std::mem::take(&mut self.closest);
-        for family in [Family::V4, Family::V6] {
-            closest.clear();
-            if families[family as usize] {
-                self.table.closest(family, &target, SEEDS, |node| node.live, &mut closest);
-            }
-            if families[family as usize] && closest.len() < K {
-                self.table.closest(family, &target, SEEDS, |_| true, &mut closest);
-            }
-            let table = &self.table;
-            let seeds =
-                closest.iter().filter_map(|(_, at)| table.get(*at).map(|node| (node.id, node.addr())));
-            if let Some(entry) = self.lookups.get_mut(id) {
-                entry.lookup.seed(now, seeds);
-            }
+        self.table.closest(&target, SEEDS, |node| node.live, &mut closest);
+        if closest.len() < K {
+            self.table.closest(&target, SEEDS, |_| true, &mut closest);
+        }
+        let table = &self.table;
+        let seeds = closest.iter().filter_map(|(_, at)| table.get(*at).map(|node| (node.id, node.addr())));
+        if let Some(entry) = self.lookups.get_mut(id) {
+            entry.lookup.seed(now, seeds);
         }
         self.closest = closest;
     }
@@ -173,16 +189,15 @@ impl Dht {
         named.extend(told.filter(|node| allowed(node, self)));
         if let Some(entry) = self.lookups.get_mut(id) {
             let lookup = &mut entry.lookup;
-            if let Some(id) = reply.id {
-                lookup.identified(from, id);
-            }
             lookup.answered(from);
             for node in &named {
                 lookup.add(node.id, node.addr);
             }
+            if lookup.asks_for_filters() && lookup.filters.take(reply.bloom_seeds, reply.bloom_peers) {
+                self.counters.filters_taken += 1;
+            }
             if let Goal::Peers(info_hash) = lookup.goal() {
-                let values = reply.values.iter().take(VALUES_MAX).map(canonical);
-                let peers = values.map(|addr| Peer::new(addr, swaps_ports));
+                let peers = reply.values.iter().take(VALUES_MAX).map(|addr| Peer::new(addr, swaps_ports));
                 let filter = &self.filter;
                 let peers = peers.filter(|peer| filter.check(peer.addr).is_ok() && lookup.is_new_peer(peer));
                 let count = out.peers(id, info_hash, from, peers);
@@ -207,16 +222,25 @@ impl Dht {
         if let (LookupOutcome::Converged, Some(radius)) = (outcome, lookup.radius()) {
             self.population.observe(&radius);
         }
-        let Goal::Peers(info_hash) = lookup.goal() else {
-            self.upkeep_lookup_done(lookup.goal().target());
-            return;
-        };
         let peers = lookup.peers() as u32;
-        match outcome {
-            LookupOutcome::Hinted => self.counters.lookups_hinted += 1,
-            _ if peers > 0 => self.counters.lookups_with_peers += 1,
-            _ => self.counters.lookups_without_peers += 1,
-        }
+        let scrape = lookup.scrape(outcome);
+        let info_hash = match lookup.goal() {
+            Goal::Nodes(target) => return self.upkeep_lookup_done(target),
+            Goal::Scrape { info_hash, .. } => {
+                self.counters.scrapes_ended += 1;
+                self.counters.scrapes_answered += u64::from(scrape.is_some());
+                info_hash
+            }
+            Goal::Peers(info_hash) => {
+                match outcome {
+                    LookupOutcome::Hinted => self.counters.lookups_hinted += 1,
+                    _ if peers > 0 => self.counters.lookups_with_peers += 1,
+                    _ => self.counters.lookups_without_peers += 1,
+                }
+                info_hash
+            }
+        };
+        self.counters.filters_discarded += scrape.map_or(0, |scrape| u64::from(scrape.discarded));
         out.lookup_done(LookupReport {
             lookup: id,
             info_hash,
@@ -224,6 +248,7 @@ impl Dht {
             peers,
             asked: lookup.asked,
             answered: lookup.answered,
+            scrape,
             started: lookup.started,
             ended: now,
         });

@@ -5,7 +5,6 @@
 
 mod announces;
 mod backlog;
-mod claims;
 mod connect;
 mod error;
 mod export;

@@ -283,6 +283,13 @@ impl World {
         self.settle(engine);
     }
 
+    pub fn scrape(&mut self, engine: usize, info_hash: InfoHash, known: &[SocketAddr], whole: bool) {
+        let now = self.now;
+        let Engine { dht, out, .. } = &mut self.engines[engine];
+        dht.scrape(now, info_hash, known, whole, out).unwrap();
+        self.settle(engine);
+    }
+
     /// Addresses of scripted nodes that answer.
     pub fn live(&self) -> impl Iterator<Item = SocketAddr> {
         self.nodes.iter().filter(|node| node.nature.answers()).map(|node| node.addr)

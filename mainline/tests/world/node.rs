@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use krpc::bloom::BloomFilter;
 use krpc::{ClientVersion, CompactNode, InfoHash, Kind, Message, Method, NodeId, encode};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
@@ -37,6 +38,8 @@ pub enum Lie {
     Ids,
     /// As much as fits into a datagram, and more.
     Oversized,
+    /// Filters of ones for whatever is scraped.
+    Crowds,
 }
 
 impl Nature {
@@ -55,6 +58,8 @@ pub struct Node {
     pub nature: Nature,
     pub table: Vec<(NodeId, SocketAddr)>,
     pub stored: BTreeMap<InfoHash, Vec<SocketAddr>>,
+    /// Of what it stores: seeds, and those that still download.
+    pub swarms: BTreeMap<InfoHash, [BloomFilter; 2]>,
     /// Queries received, by name.
     pub asked: BTreeMap<&'static str, u64>,
     /// Has never been asked for anything.
@@ -76,6 +81,7 @@ impl Node {
             nature,
             table: Vec::new(),
             stored: BTreeMap::new(),
+            swarms: BTreeMap::new(),
             asked: BTreeMap::new(),
             version: ClientVersion::from_bytes(version),
             order: Vec::new(),
@@ -109,6 +115,19 @@ impl Node {
             Method::Ping => reply.encode(&mut bytes),
             Method::FindNode { target } => {
                 encode::Reply { nodes: Some(&self.closest(&target)), ..reply }.encode(&mut bytes);
+            }
+            // As libtorrent: filters instead of peers.
+            Method::GetPeers { info_hash, scrape: true, .. } if self.swarms.contains_key(&info_hash) => {
+                *self.asked.entry("scrape").or_insert(0) += 1;
+                let [seeds, downloaders] = &self.swarms[&info_hash];
+                encode::Reply {
+                    nodes: Some(&self.closest(&info_hash.as_id())),
+                    token: Some(b"token"),
+                    bloom_seeds: Some(seeds.as_bytes()),
+                    bloom_peers: Some(downloaders.as_bytes()),
+                    ..reply
+                }
+                .encode(&mut bytes);
             }
             Method::GetPeers { info_hash, .. } => {
                 let swapped: Vec<SocketAddr> = self
@@ -181,6 +200,17 @@ impl Node {
             Method::GetPeers { info_hash, .. } => info_hash.as_id(),
             _ => query.id,
         };
+        if lie == Lie::Crowds {
+            let mut bytes = Vec::new();
+            encode::Reply {
+                nodes: Some(&self.closest(&target)),
+                bloom_seeds: Some(&[0xff; 256]),
+                bloom_peers: Some(&[0xff; 256]),
+                ..encode::Reply::new(message.tid, self.id)
+            }
+            .encode(&mut bytes);
+            return vec![Packet { from: self.addr, to: packet.from, bytes }];
+        }
         let id = if lie == Lie::Ids { NodeId::random(rng) } else { self.id };
         let stranger = |rng: &mut StdRng| CompactNode {
             id: target.with_random_suffix(rng.random_range(20..150), rng),
