@@ -32,6 +32,7 @@ impl Dht {
         let read = self.admit(now, port, from, datagram).and_then(|()| match Message::parse(datagram) {
             Ok(message) => self.read(now, port, from, &message, datagram.len(), out),
             Err(error) => {
+                self.counters.malformed[error.ordinal()] += 1;
                 self.refuse_malformed(now, port, from, error, datagram, out);
                 Err(DropReason::Malformed)
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use krpc::{CompactNode, Message, Method, ParseError, Query};
 
 use crate::config::PortIndex;
-use crate::counters::{DropReason, MessageType};
+use crate::counters::{DropReason, MessageType, PacketUse};
 use crate::dht::Dht;
 use crate::limiter::Refusal;
 use crate::output::Output;
@@ -64,7 +64,7 @@ impl Dht {
                 let (served, bytes) =
                     out.try_send(port, from, |buffer| server.answer(now, &asked, nodes, contacts, buffer));
                 if bytes > 0 {
-                    self.counters.sent.count(kind_of(served), bytes);
+                    self.counters.sent(PacketUse::Answers, kind_of(served), bytes);
                 }
                 served
             }
@@ -75,6 +75,9 @@ impl Dht {
                     Refusal::NotBefore(at) => at,
                     Refusal::TableFull => now + RETRY_AFTER,
                 };
+                if self.scratch.is_empty() {
+                    return Ok(());
+                }
                 let payload = self.scratch.as_slice().into();
                 let answer = WaitingAnswer { port, to: from, kind: kind_of(served), payload };
                 let refused = self.answers.push(ready_at, from.ip(), answer).is_err();
@@ -144,7 +147,7 @@ impl Dht {
         let refuse = |buffer: &mut Vec<u8>| server.refuse_malformed(error, datagram, from, buffer);
         let (refused, bytes) = out.try_send(port, from, refuse);
         if refused {
-            self.counters.sent.count(MessageType::Error, bytes);
+            self.counters.sent(PacketUse::Answers, MessageType::Error, bytes);
         }
     }
 
@@ -152,7 +155,7 @@ impl Dht {
     pub(crate) fn send_waiting_answers(&mut self, now: Duration, out: &mut Output) {
         while let Some((_, answer)) = self.answers.pop_ready(now, |ip| self.limiter.reply(now, ip)) {
             let bytes = out.send(answer.port, answer.to, |buffer| buffer.extend_from_slice(&answer.payload));
-            self.counters.sent.count(answer.kind, bytes);
+            self.counters.sent(PacketUse::Answers, answer.kind, bytes);
         }
     }
 }
