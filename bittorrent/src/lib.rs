@@ -7,6 +7,7 @@
 //! - [`Fetch`] gets one info dict from several peers over the peer wire (BEP 3, 9, 10) and verifies it.
 //! - [`mse`] is the message stream encryption that some peers insist on.
 //! - [`Torrent`] is what an info dict (v1, v2 or hybrid; BEP 3, 47, 52) says, with its names made readable.
+//! - [`utp`] is uTP (BEP 29): connections over UDP, the only ones that some peers take.
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
@@ -57,6 +58,7 @@ mod peer_session;
 mod request_pipeline;
 mod torrent;
 pub mod ut_metadata;
+pub mod utp;
 pub mod wire;
 
 pub use action::{Action, CloseHow, Output, Slot};
