@@ -20,6 +20,47 @@ impl Keyspace {
         Self { sorted }
     }
 
+    /// Takes up an id; nothing changes when it is there already.
+    pub(crate) fn insert(&mut self, id: NodeId, node: u32) {
+        if let Err(place) = self.sorted.binary_search(&(id, node)) {
+            self.sorted.insert(place, (id, node));
+        }
+    }
+
+    /// Forgets an id.
+    pub(crate) fn remove(&mut self, id: NodeId, node: u32) {
+        if let Ok(place) = self.sorted.binary_search(&(id, node)) {
+            self.sorted.remove(place);
+        }
+    }
+
+    /// Calls `visit` with the level and the positions of each bucket of a node with this id: those that share exactly
+    /// `level` bits with it, from the far half of the keyspace down to its nearest neighbours.
+    pub(crate) fn visit_buckets(&self, own: &NodeId, mut visit: impl FnMut(u32, Range<usize>)) {
+        let mut range = self.all();
+        for level in 0..160 {
+            let (zeros, ones) = self.split(range, level);
+            let (mine, other) = if own.bit(level) { (ones, zeros) } else { (zeros, ones) };
+            visit(level, other);
+            range = mine;
+            // Nobody is nearer, or only the node itself.
+            if self.sorted.get(range.clone()).is_none_or(|near| near.iter().all(|(id, _)| id == own)) {
+                break;
+            }
+        }
+    }
+
+    /// The positions of those that share exactly `level` bits with an id.
+    pub(crate) fn bucket(&self, own: &NodeId, level: u32) -> Range<usize> {
+        let mut range = self.all();
+        for depth in 0..level {
+            let (zeros, ones) = self.split(range, depth);
+            range = if own.bit(depth) { ones } else { zeros };
+        }
+        let (zeros, ones) = self.split(range, level);
+        if own.bit(level) { zeros } else { ones }
+    }
+
     /// The ids at these positions.
     pub(crate) fn at(&self, positions: Range<usize>) -> &[(NodeId, u32)] {
         &self.sorted[positions]
@@ -88,6 +129,26 @@ mod tests {
             });
             assert_eq!(found, truth[..50].iter().map(|t| t.1).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn buckets_hold_each_other_node_once_and_follow_changes() {
+        let mut space = Keyspace::new((0..200).map(|n| (id(n), n as u32)));
+        space.remove(id(7), 7);
+        space.insert(id(300), 300);
+        space.insert(id(300), 300);
+        let own = id(3);
+        let mut seen = Vec::new();
+        space.visit_buckets(&own, |level, range| {
+            assert_eq!(range, space.bucket(&own, level));
+            for (id, node) in space.at(range) {
+                assert_eq!(id.common_prefix_len(&own), level);
+                seen.push(*node);
+            }
+        });
+        seen.sort_unstable();
+        let all: Vec<u32> = (0..200).filter(|n| ![3, 7].contains(n)).chain([300]).collect();
+        assert_eq!(seen, all);
     }
 
     #[test]

@@ -52,6 +52,7 @@ mod torrent;
 mod visitors;
 mod vocabulary;
 mod wire;
+pub mod world;
 
 pub use config::{Habits, Hostile, Hostility, SwarmConfig, TORRENTS_MAX};
 pub use error::SwarmError;
