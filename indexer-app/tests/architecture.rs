@@ -16,19 +16,18 @@ const OURS: [&str; 6] = ["tea-runtime", "krpc", "mainline", "bittorrent", "swarm
 
 /// Everything that a crate depends on outside of tests, directly or not.
 fn dependencies(member: &str) -> BTreeSet<String> {
+    tree(member, "normal,build", "1000")
+}
+
+/// What a crate and its tests name as their dependencies.
+fn direct_dependencies_with_tests(member: &str) -> BTreeSet<String> {
+    tree(member, "normal,build,dev", "1")
+}
+
+fn tree(member: &str, edges: &str, depth: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--offline",
-            "--package",
-            member,
-            "--edges",
-            "normal,build",
-            "--prefix",
-            "none",
-            "--format",
-            "{p}",
-        ])
+        .args(["tree", "--offline", "--package", member, "--edges", edges, "--depth", depth])
+        .args(["--prefix", "none", "--format", "{p}"])
         .current_dir(workspace())
         .output()
         .unwrap();
@@ -74,6 +73,18 @@ fn dependencies_point_from_the_program_to_its_parts_and_never_back() {
         ours("indexer-app"),
         BTreeSet::from(["bittorrent", "krpc", "mainline", "swarm", "tea-runtime"])
     );
+}
+
+#[test]
+fn the_tests_of_the_protocol_crates_use_the_swarm_and_the_swarm_never_the_dht() {
+    let ours = |member: &str| -> BTreeSet<&str> {
+        let dependencies = direct_dependencies_with_tests(member);
+        OURS.into_iter().filter(|other| dependencies.contains(*other)).collect()
+    };
+    assert_eq!(ours("krpc"), BTreeSet::new());
+    assert_eq!(ours("mainline"), BTreeSet::from(["krpc", "swarm"]));
+    assert_eq!(ours("bittorrent"), BTreeSet::from(["krpc"]));
+    assert_eq!(ours("swarm"), BTreeSet::from(["krpc", "bittorrent"]));
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn each_remote_is_spoken_to_by_the_virtual_node_closest_to_it() {
     let own: BTreeMap<NodeId, PortIndex> = engine.dht.virtual_nodes().collect();
     let mut right = 0;
     for node in world.nodes.iter().filter(|node| node.addr != bootstrap[0]) {
-        let (port, id) = engine.watch.asked_by(node.addr).unwrap();
+        let (port, id) = engine.asked_by(node.addr).unwrap();
         let closest = own.keys().min_by_key(|id| id.distance(&node.id)).unwrap();
         assert_eq!((id, port), (*closest, own[closest]));
         right += 1;

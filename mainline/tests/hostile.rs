@@ -49,7 +49,7 @@ fn a_remote_that_changes_its_id_is_given_up_and_then_banned() {
     let bootstrap: Vec<_> = world.live().take(1).collect();
     world.add_engine(1, 2, bootstrap);
     world.run_for(Duration::from_secs(1_800));
-    let asked: u64 = world.nodes[5].asked.values().sum();
+    let asked = world.nodes[5].asked.total();
     assert!((2..=12).contains(&asked), "{asked}");
     let counters = world.engines[0].dht.counters();
     assert!(counters.ids_changed >= 2, "{}", counters.ids_changed);
@@ -63,7 +63,8 @@ fn first_query(world: &mut World) -> (SocketAddr, Vec<u8>) {
     let mut out = Output::new();
     let bootstrap: SocketAddr = "64.77.0.1:6881".parse().unwrap();
     world.add_engine(2, 2, vec![bootstrap]);
-    world.engines[0].dht.tick(world.now, &mut out);
+    let now = world.now;
+    world.engines[0].dht.tick(now, &mut out);
     let Some(Action::Send { port, to, payload }) = out.actions().next() else { panic!("no query") };
     assert_eq!((port, to), (port, bootstrap));
     (to, payload.to_vec())

@@ -39,7 +39,7 @@ fn lookups_find_the_peers_in_a_network_with_dead_contacts_and_loss() {
             let mut peers: Vec<SocketAddr> =
                 found.peers.get(*hash).into_iter().flatten().map(|peer| peer.addr).collect();
             peers.sort_unstable();
-            peers == world.truth[*hash]
+            peers == world.truth[*hash].peers
         })
         .count();
     assert!(complete * 100 >= hashes.len() * 99, "{complete} of {}", hashes.len());
@@ -57,18 +57,13 @@ fn a_lookup_asks_the_closest_nodes_of_the_whole_network() {
     world.run_for(60 * SECOND);
     for _ in 0..20 {
         let hash = InfoHash::random(&mut world.rng);
-        let before: Vec<u64> =
-            world.nodes.iter().map(|node| node.asked.get("get_peers").copied().unwrap_or(0)).collect();
+        let before: Vec<u32> = world.nodes.iter().map(|node| node.asked.get_peers).collect();
         world.find_peers(0, hash, &[]);
         world.run_for(20 * SECOND);
         let mut order: Vec<usize> = (0..world.nodes.len()).collect();
         order.sort_unstable_by_key(|index| world.nodes[*index].id.distance(&hash.as_id()));
-        let asked = order[..8]
-            .iter()
-            .filter(|index| {
-                world.nodes[**index].asked.get("get_peers").is_some_and(|now| *now > before[**index])
-            })
-            .count();
+        let asked =
+            order[..8].iter().filter(|index| world.nodes[**index].asked.get_peers > before[**index]).count();
         assert_eq!(asked, 8);
         let report = world.engines[0].found.done.last().unwrap();
         assert_eq!((report.outcome, report.peers), (LookupOutcome::Converged, 0));
@@ -85,7 +80,7 @@ fn the_node_that_sampled_a_hash_is_asked_first_and_one_packet_is_enough() {
     let hints: Vec<(InfoHash, SocketAddr)> = world
         .truth
         .keys()
-        .map(|hash| (*hash, world.nodes.iter().find(|node| node.stored.contains_key(hash)).unwrap().addr))
+        .map(|hash| (*hash, world.nodes.iter().find(|node| node.stores(hash)).unwrap().addr))
         .collect();
     for (hash, hint) in &hints {
         world.find_peers(0, *hash, &[*hint]);
@@ -107,7 +102,7 @@ fn a_hint_that_leads_nowhere_is_followed_by_a_search() {
     let hashes: Vec<InfoHash> = world.truth.keys().copied().collect();
     let dead: SocketAddr = "64.9.9.9:1".parse().unwrap();
     for hash in &hashes {
-        let ignorant = world.nodes.iter().find(|node| !node.stored.contains_key(hash)).unwrap().addr;
+        let ignorant = world.nodes.iter().find(|node| !node.stores(hash)).unwrap().addr;
         world.find_peers(0, *hash, &[dead, ignorant]);
     }
     world.run_for(60 * SECOND);
@@ -123,10 +118,10 @@ fn many_hashes_of_one_node_wait_for_its_budget_and_do_not_hold_up_others() {
     let hashes: Vec<InfoHash> = (0..20).map(|_| InfoHash::random(&mut world.rng)).collect();
     let peer: SocketAddr = "64.1.1.9:1234".parse().unwrap();
     for hash in &hashes {
-        world.nodes[7].store(*hash, vec![peer]);
+        world.announce(7, *hash, vec![peer]);
     }
     let other = InfoHash::random(&mut world.rng);
-    world.nodes[8].store(other, vec![peer]);
+    world.announce(8, other, vec![peer]);
     let hint = world.nodes[8].addr;
     world.run_for(30 * SECOND);
     let started = world.now;
@@ -158,7 +153,7 @@ fn a_sample_helps_a_lookup_that_is_stuck_among_many() {
     }
     world.run_for(5 * SECOND);
     let by = world.nodes[3].addr;
-    world.nodes[3].store(wanted, vec!["64.1.1.9:1234".parse().unwrap()]);
+    world.announce(3, wanted, vec!["64.1.1.9:1234".parse().unwrap()]);
     // Asking for it again hands over the node as a sample does.
     world.find_peers(0, wanted, &[by]);
     let found = |world: &World| world.engines[0].found.peers.contains_key(&wanted);
@@ -184,8 +179,8 @@ fn lookups_are_bounded_and_the_surplus_is_refused() {
     world.run_for(20 * SECOND);
     let mut out = Output::new();
     let now = world.now;
-    let dht = &mut world.engines[0].dht;
     let hashes: Vec<InfoHash> = (0..10).map(|_| InfoHash::random(&mut world.rng)).collect();
+    let dht = &mut world.engines[0].dht;
     let results: Vec<_> =
         hashes.iter().map(|hash| dht.find_peers(now, *hash, &[], Priority::Normal, &mut out)).collect();
     assert!(results[..8].iter().all(Result::is_ok));
@@ -209,8 +204,8 @@ fn swapped_ports_of_rtorrent_come_with_their_alternative() {
     world.populate(30, |_| Nature::Refusing);
     let hash = InfoHash::random(&mut world.rng);
     let peer: SocketAddr = "64.1.1.9:6881".parse().unwrap();
-    for node in &mut world.nodes {
-        node.store(hash, vec![peer]);
+    for index in 0..30 {
+        world.announce(index, hash, vec![peer]);
     }
     let bootstrap: Vec<_> = world.live().take(1).collect();
     world.add_engine(1, 1, bootstrap);

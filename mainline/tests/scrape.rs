@@ -8,7 +8,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use krpc::InfoHash;
-use krpc::bloom::BloomFilter;
 use mainline::{LookupOutcome, LookupReport, Output, PacketUse, Scrape};
 use rand::RngExt;
 use world::{Lie, Nature, SECOND, World};
@@ -31,19 +30,14 @@ fn network(seed: u64, lying: f64) -> World {
 fn announce(world: &mut World, seeds: u32, downloaders: u32) -> (InfoHash, Vec<SocketAddr>) {
     let info_hash = InfoHash::random(&mut world.rng);
     let mut storing: Vec<usize> =
-        (0..world.nodes.len()).filter(|index| world.nodes[*index].nature.stores()).collect();
+        (0..world.nodes.len()).filter(|index| world.nodes[*index].nature.samples()).collect();
     storing.sort_unstable_by_key(|index| world.nodes[*index].id.distance(&info_hash.as_id()));
     storing.truncate(8);
     for peer in 0..seeds + downloaders {
         let ip = IpAddr::V4(Ipv4Addr::from_bits(0x3d00_0000 + peer * 7));
         for n in 0..5 {
             let node = &mut world.nodes[storing[(peer as usize * 3 + n) % 8]];
-            let swarm =
-                node.swarms.entry(info_hash).or_insert_with(|| [BloomFilter::new(), BloomFilter::new()]);
-            swarm[usize::from(peer >= seeds)].insert(ip);
-            let mut peers = node.stored.get(&info_hash).cloned().unwrap_or_default();
-            peers.push((ip, 6_881).into());
-            node.store(info_hash, peers);
+            node.join(info_hash, (ip, 6_881).into(), peer < seeds);
         }
     }
     (info_hash, storing.into_iter().map(|index| world.nodes[index].addr).collect())
@@ -122,7 +116,7 @@ fn liars_among_the_closest_nodes_change_little() {
 #[test]
 fn a_lookup_for_peers_asks_for_filters_only_once_it_has_plenty_of_peers() {
     let mut world = network(54, 0.0);
-    let scraped = |world: &World| world.nodes.iter().filter_map(|node| node.asked.get("scrape")).sum::<u64>();
+    let scraped = |world: &World| world.nodes.iter().map(|node| u64::from(node.asked.scrape)).sum::<u64>();
     // Few peers: every packet has to ask for them, since an answer has either peers or filters.
     let (few, _) = announce(&mut world, 10, 10);
     world.find_peers(0, few, &[]);
@@ -148,8 +142,8 @@ fn scrapes_are_bounded_and_can_be_given_up() {
     let mut world = network(55, 0.0);
     let now = world.now;
     let mut out = Output::new();
-    let dht = &mut world.engines[0].dht;
     let hashes: Vec<InfoHash> = (0..100).map(|_| InfoHash::random(&mut world.rng)).collect();
+    let dht = &mut world.engines[0].dht;
     let started: Vec<_> =
         hashes.iter().filter_map(|hash| dht.scrape(now, *hash, &[], true, &mut out).ok()).collect();
     assert_eq!((started.len(), dht.gauges().scrapes), (64, 64));

@@ -183,7 +183,7 @@ fn hashes_that_others_ask_for_are_overheard() {
 fn whoever_asks_us_becomes_a_node_that_is_visited() {
     let (mut world, _, id) = alone();
     let remote: SocketAddr = "64.200.3.1:6881".parse().unwrap();
-    world.add_node(Node::new(id, remote, Nature::Sampling { interval: 60 }), Vec::new());
+    world.add_node(Node::new(id, remote, Nature::Sampling { interval: 60 }), &[]);
     world.inject(0, PortIndex(0), remote, &query(id, Method::Ping));
     world.run_for(10 * SECOND);
     assert!(world.engines[0].found.replied.contains(&remote));

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use krpc::{CompactNode, ErrorCode, InfoHash, Method, NodeId, Query, Tid, Want, encode};
 
 use super::lies::lie;
-use super::nature::Nature;
+use super::nature::{Lie, Nature};
+use super::tables::BUCKET;
 use super::world::{Family, World};
 
 impl World {
@@ -19,7 +20,11 @@ impl World {
         node.asked.count(&query.method);
         let mut bytes = Vec::new();
         if let Nature::Lying(how) = nature {
-            lie(how, id, tid, query, addr.is_ipv6(), &mut self.rng, &mut bytes);
+            if how == Lie::Crowds {
+                self.claim_crowds(index, tid, query, &mut bytes);
+            } else {
+                lie(how, id, tid, query, addr.is_ipv6(), &mut self.rng, &mut bytes);
+            }
             self.send_from_node(index, from, bytes);
             return;
         }
@@ -62,8 +67,18 @@ impl World {
         let (v4, v6) = self.contacts_wanted(index, &target, query.want, nature.answer_len());
         reply.nodes = v4.as_deref();
         reply.nodes6 = v6.as_deref();
-        let (values, samples);
+        let (values, samples, crowd);
         match query.method {
+            // As libtorrent: filters instead of peers.
+            Method::GetPeers { info_hash, scrape: true, .. }
+                if self.nodes[index as usize].store.crowd(&info_hash).is_some() =>
+            {
+                self.nodes[index as usize].asked.scrape += 1;
+                crowd = self.nodes[index as usize].store.crowd(&info_hash).cloned();
+                reply.bloom_seeds = crowd.as_ref().map(|crowd| crowd.seeds.as_bytes());
+                reply.bloom_peers = crowd.as_ref().map(|crowd| crowd.downloaders.as_bytes());
+                reply.token = Some(TOKEN);
+            }
             Method::GetPeers { info_hash, .. } => {
                 values = self.peers_at(index, &info_hash);
                 reply.values = &values;
@@ -111,9 +126,30 @@ impl World {
         node.store.expire(now);
         let stored = node.store.contains(info_hash);
         let swaps = node.nature == Nature::Refusing;
-        let Some(torrent) = self.truth.get(info_hash).filter(|_| stored) else { return Vec::new() };
+        let peers = match node.store.crowd(info_hash) {
+            Some(crowd) => &crowd.peers,
+            None => match self.truth.get(info_hash).filter(|_| stored) {
+                Some(torrent) => &torrent.peers,
+                None => return Vec::new(),
+            },
+        };
         let port = |peer: &SocketAddr| if swaps { peer.port().swap_bytes() } else { peer.port() };
-        torrent.peers.iter().map(|peer| SocketAddr::new(peer.ip(), port(peer))).collect()
+        peers.iter().map(|peer| SocketAddr::new(peer.ip(), port(peer))).collect()
+    }
+
+    /// A liar names true contacts, and crowds that do not exist.
+    fn claim_crowds(&mut self, index: u32, tid: Tid<'_>, query: &Query<'_>, bytes: &mut Vec<u8>) {
+        let id = self.nodes[index as usize].id;
+        let target = query.method.target().unwrap_or(query.id);
+        let (v4, v6) = self.contacts_wanted(index, &target, query.want, BUCKET);
+        encode::Reply {
+            nodes: v4.as_deref(),
+            nodes6: v6.as_deref(),
+            bloom_seeds: Some(&[0xff; 256]),
+            bloom_peers: Some(&[0xff; 256]),
+            ..encode::Reply::new(tid, id)
+        }
+        .encode(bytes);
     }
 
     fn samples_of(&mut self, index: u32, interval: u32) -> Vec<InfoHash> {

@@ -43,11 +43,13 @@ pub enum Lie {
     Ids,
     /// As much as fits into a datagram, and more: contacts and hashes that do not exist.
     Oversized,
+    /// Filters of ones for whatever is scraped (BEP 33): crowds that do not exist.
+    Crowds,
 }
 
 impl Lie {
     /// Each of them.
-    pub const ALL: [Lie; 4] = [Lie::Garbage, Lie::Neighbours, Lie::Ids, Lie::Oversized];
+    pub const ALL: [Lie; 5] = [Lie::Garbage, Lie::Neighbours, Lie::Ids, Lie::Oversized, Lie::Crowds];
 }
 
 impl Nature {

@@ -77,6 +77,11 @@ impl Node {
         self.store.len()
     }
 
+    /// Has a peer of a torrent announce itself here, for good; it is told to those who ask, and stands in the filters of BEP 33.
+    pub fn join(&mut self, info_hash: InfoHash, peer: SocketAddr, seed: bool) {
+        self.store.join(info_hash, peer, seed);
+    }
+
     /// How many contacts its routing table has.
     pub fn contacts(&self) -> usize {
         self.table.len()
@@ -92,6 +97,8 @@ pub struct Asked {
     pub get_peers: u32,
     pub announce_peer: u32,
     pub sample_infohashes: u32,
+    /// Those get_peers that were answered with filters instead of peers (BEP 33).
+    pub scrape: u32,
     /// Any other method.
     pub other: u32,
 }

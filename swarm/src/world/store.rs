@@ -1,8 +1,11 @@
 //! The torrents that a node stores, and which of them it shows (BEP 51).
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use krpc::InfoHash;
+use krpc::bloom::BloomFilter;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -17,6 +20,16 @@ pub(super) struct Store {
     entries: Vec<Entry>,
     /// What libtorrent shows until this time.
     shown: Option<(Duration, Box<[InfoHash]>)>,
+    /// Who takes part in a torrent, where this node knows others than the rest.
+    crowds: BTreeMap<InfoHash, Crowd>,
+}
+
+/// Peers of a torrent that have announced themselves at one node.
+#[derive(Clone, Debug)]
+pub(super) struct Crowd {
+    pub(super) peers: Vec<SocketAddr>,
+    pub(super) seeds: BloomFilter,
+    pub(super) downloaders: BloomFilter,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +46,20 @@ impl Store {
             Some(entry) => entry.until = entry.until.max(until),
             None => self.entries.push(Entry { info_hash, until }),
         }
+    }
+
+    /// A peer announces itself for good.
+    pub(super) fn join(&mut self, info_hash: InfoHash, peer: SocketAddr, seed: bool) {
+        self.put(info_hash, u32::MAX);
+        let none = || Crowd { peers: Vec::new(), seeds: BloomFilter::new(), downloaders: BloomFilter::new() };
+        let crowd = self.crowds.entry(info_hash).or_insert_with(none);
+        crowd.peers.push(peer);
+        let filter = if seed { &mut crowd.seeds } else { &mut crowd.downloaders };
+        filter.insert(peer.ip());
+    }
+
+    pub(super) fn crowd(&self, info_hash: &InfoHash) -> Option<&Crowd> {
+        self.crowds.get(info_hash)
     }
 
     pub(super) fn contains(&self, info_hash: &InfoHash) -> bool {
