@@ -139,6 +139,15 @@ async fn prepare(
         tracing::info!(version = migration.version, name = %migration.name, "changed the schema");
     }
     let owner = owner(settings)?;
+    // First: whoever runs under this name already must not lose what it is working on.
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let by_whom = format!("{owner} (process {})", std::process::id());
+    let start = RunStart { owner: owner.clone(), by_whom, version, once: options.once };
+    let run = ask(database, start).await?.ok_or_else(|| {
+        CommandError::Said(format!(
+            "another indexer is running as {owner} on this database; give this one a --data-dir of its own"
+        ))
+    })?;
     let identity = ask(database, LoadIdentity { indexer: owner.clone() }).await?;
     let id_seed = match identity.get(ID_SEED).and_then(|seed| <[u8; 32]>::try_from(seed.as_slice()).ok()) {
         Some(seed) => seed,
@@ -160,10 +169,6 @@ async fn prepare(
         tracing::info!(nodes = known.len(), "starting from the nodes of the last run");
     }
     let torrents = ask(database, Stats { runs: 0 }).await?.torrents;
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    let by_whom = format!("{owner} (process {})", std::process::id());
-    let run = ask(database, RunStart { by_whom, version, once: options.once }).await?;
-
     let fetch = fetch_config(settings)?;
     Ok(Flags {
         dht: Dht::new(&dht_config(settings, &id_seed, external)?, Duration::ZERO)?,

@@ -5,6 +5,7 @@
 
 mod announces;
 mod backlog;
+mod claims;
 mod connect;
 mod error;
 mod export;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use deadpool_postgres::Client;
 use tea_runtime::{Session, SessionError};
 
-use super::statement;
+use super::{claims, statement};
 
 /// Names a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,9 +32,11 @@ pub struct Work {
     pub failed: BTreeMap<String, u64>,
 }
 
-/// Opens a run.
+/// Opens a run, and claims its owner's name for this process.
 #[derive(Clone, Debug)]
 pub struct RunStart {
+    /// Under which name the hashes of the backlog are taken.
+    pub owner: String,
     /// Who runs, such as host and process.
     pub by_whom: String,
     /// Version of the program.
@@ -45,22 +47,30 @@ pub struct RunStart {
 
 impl Session for RunStart {
     type Client = Client;
-    type Output = RunId;
+    /// `None` when another process runs under this name.
+    type Output = Option<RunId>;
 
-    async fn run(self, client: &mut Client) -> Result<RunId, SessionError> {
+    async fn run(self, client: &mut Client) -> Result<Option<RunId>, SessionError> {
+        if !claims::claim_owner(client, &self.owner).await? {
+            return Ok(None);
+        }
         let row = statement::row(
             client,
             "insert into runs (by_whom, version, once) values ($1, $2, $3) returning id",
             &[&self.by_whom, &self.version, &self.once],
         )
         .await?;
-        Ok(RunId(statement::column(&row, "id")?))
+        let run = RunId(statement::column(&row, "id")?);
+        claims::renew(client, &self.owner, run).await?;
+        Ok(Some(run))
     }
 }
 
-/// Reports how far a run is. A run without `ended` whose last report is old was interrupted.
+/// Reports how far a run is, and renews its claims.
 #[derive(Clone, Debug)]
 pub struct RunProgress {
+    /// The owner's name.
+    pub owner: String,
     /// The run.
     pub run: RunId,
     /// All work so far.
@@ -72,6 +82,7 @@ impl Session for RunProgress {
     type Output = ();
 
     async fn run(self, client: &mut Client) -> Result<(), SessionError> {
+        claims::renew(client, &self.owner, self.run).await?;
         report(client, self.run, None, &self.work).await
     }
 }

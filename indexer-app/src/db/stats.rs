@@ -8,10 +8,11 @@ use std::{
 use deadpool_postgres::Client;
 use tea_runtime::{Session, SessionError};
 
-use super::{RunId, Work, statement};
+use super::{RunId, Work, claims, statement};
 
-/// A run that has not reported for so long has not ended well: reports come every few seconds.
-const SILENCE_MAX: Duration = Duration::from_secs(120);
+/// A run that no process claims and that has not reported for so long was interrupted. Reports come every 10 s, and
+/// renew a claim that was lost with its connection.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
 
 /// Reads the statistics. Counts tables, so it takes time in proportion to them: 0.1 s for a million torrents.
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +118,7 @@ from backlog group by 1";
 
 const RUNS: &str = "
 select id, started_at, beat_at, stopped_at, by_whom, version, once, ended,
-    stopped_at is null and beat_at < now() - make_interval(secs => $2) as interrupted
+    stopped_at is null and beat_at < now() - make_interval(secs => $2) as is_silent
 from runs order by started_at desc, id desc limit $1";
 
 const WORK: &str = "
@@ -189,13 +190,17 @@ async fn runs(client: &Client, limit: u32) -> Result<Vec<RunStats>, SessionError
             started: statement::column(&row, "started_at")?,
             reported: statement::column(&row, "beat_at")?,
             stopped: statement::column(&row, "stopped_at")?,
-            interrupted: statement::column(&row, "interrupted")?,
+            interrupted: statement::column(&row, "is_silent")?,
             by_whom: statement::column(&row, "by_whom")?,
             version: statement::column(&row, "version")?,
             once: statement::column(&row, "once")?,
             ended: statement::column(&row, "ended")?,
             work: Vec::new(),
         });
+    }
+    let silent: Vec<RunId> = runs.iter().filter(|run| run.interrupted).map(|run| run.id).collect();
+    for run in claims::claimed(client, &silent).await? {
+        runs.iter_mut().filter(|candidate| candidate.id == run).for_each(|run| run.interrupted = false);
     }
     let ids: Vec<i64> = runs.iter().map(|run| run.id.0).collect();
     for row in statement::rows(client, WORK, &[&ids]).await? {

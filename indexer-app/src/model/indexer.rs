@@ -403,7 +403,8 @@ impl Indexer {
             if !self.reporting && self.seconds.is_multiple_of(REPORT_EVERY) {
                 self.reporting = true;
                 let work = self.report.work(&self.ending, &self.resolver, &self.dht);
-                cmd.perform(effect(RunProgress { run: self.plan.run, work }, Answer::Reported));
+                let progress = RunProgress { owner: self.plan.owner.clone(), run: self.plan.run, work };
+                cmd.perform(effect(progress, Answer::Reported));
             }
             if self.seconds.is_multiple_of(COUNT_EVERY) {
                 cmd.perform(effect(BacklogSize, Answer::Counted));

@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    time::{Duration, SystemTime},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::private_cluster::{TestDatabase, hash, torrent};
@@ -12,6 +13,7 @@ use indexer_app::db::{
     RunEnd, RunId, RunProgress, RunStart, SaveIdentity, SaveNodes, Stats, Tidy, TidyLimits, Work,
 };
 use krpc::NodeId;
+use tea_runtime::Session as _;
 
 /// Some minutes ago, so that nothing lies in the future of the database.
 fn time(seconds: u64) -> SystemTime {
@@ -61,7 +63,13 @@ fn silent(number: u8, started: u64) -> NodeVisit {
 }
 
 async fn start(test: &TestDatabase) -> RunId {
-    test.run(RunStart { by_whom: "me".to_owned(), version: "1".to_owned(), once: true }).await
+    // Names are claimed for as long as the connections of the test last.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    test.run(run_of(&format!("indexer {}", NEXT.fetch_add(1, Ordering::Relaxed)))).await.unwrap()
+}
+
+fn run_of(owner: &str) -> RunStart {
+    RunStart { owner: owner.to_owned(), by_whom: owner.to_owned(), version: "1".to_owned(), once: true }
 }
 
 #[tokio::test]
@@ -143,7 +151,11 @@ async fn a_visit_that_has_not_ended_is_in_flight() {
 #[tokio::test]
 async fn a_run_says_what_it_did_and_whether_it_could_say_that_it_ended() {
     let test = TestDatabase::new().await;
-    let (lost, ended) = (start(&test).await, start(&test).await);
+    let elsewhere = test.connect_again().await.unwrap();
+    let mut client = elsewhere.pool.get().await.unwrap();
+    let lost = run_of("lost").run(&mut client).await.unwrap().unwrap();
+    drop(client);
+    let ended = start(&test).await;
     let work = |attempted| Work {
         kind: "visits".to_owned(),
         attempted,
@@ -151,16 +163,29 @@ async fn a_run_says_what_it_did_and_whether_it_could_say_that_it_ended() {
         in_flight: 2,
         failed: BTreeMap::from([("timed out".to_owned(), 3), ("\"odd\"".to_owned(), 1)]),
     };
-    test.run(RunProgress { run: ended, work: vec![work(7)] }).await;
+    test.run(RunProgress { owner: "one".to_owned(), run: ended, work: vec![work(7)] }).await;
     test.run(RunEnd { run: ended, ended: "signal".to_owned(), work: vec![work(11)] }).await;
-    test.run(RunProgress { run: RunId(999), work: vec![work(1)] }).await;
+    test.run(RunProgress { owner: "two".to_owned(), run: RunId(999), work: vec![work(1)] }).await;
     test.execute(&format!("update runs set beat_at = now() - interval '1 hour' where id = {lost}")).await;
     let runs = test.run(Stats { runs: 5 }).await.runs;
     assert_eq!(runs.iter().map(|run| run.id).collect::<Vec<_>>(), [ended, lost]);
     assert_eq!(runs[0].work, [work(11)]);
     assert_eq!((runs[0].ended.as_deref(), runs[0].interrupted, runs[0].once), (Some("signal"), false, true));
     assert!(runs[0].stopped.is_some());
-    assert!(runs[1].interrupted && runs[1].stopped.is_none() && runs[1].work.is_empty());
+    assert!(runs[1].stopped.is_none() && runs[1].work.is_empty());
+
+    // While its process has a connection it runs, however long ago it reported; then it was interrupted.
+    assert!(!runs[1].interrupted);
+    assert_eq!(test.run(run_of("lost")).await, None, "a name of two processes");
+    elsewhere.close().await;
+    let is_interrupted = async || test.run(Stats { runs: 5 }).await.runs[1].interrupted;
+    #[expect(clippy::disallowed_methods, reason = "a server notices in real time that a client has gone")]
+    let begun = Instant::now();
+    while !is_interrupted().await {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the claim outlives its connection");
+        tokio::task::yield_now().await;
+    }
+    assert!(test.run(run_of("lost")).await.is_some());
 }
 
 #[tokio::test]
