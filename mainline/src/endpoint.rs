@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use crate::virtual_node::Family;
+
 /// IP and port; an IPv4 address is kept as its IPv6-mapped form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Endpoint {
@@ -16,6 +18,10 @@ impl Endpoint {
 
     pub(crate) fn ip(&self) -> IpAddr {
         Ipv6Addr::from(self.ip).to_canonical()
+    }
+
+    pub(crate) fn family(&self) -> Family {
+        Family::of(self.ip())
     }
 
     pub(crate) fn is_v4(&self) -> bool {

@@ -3,6 +3,9 @@
 //! The lookup decides whom to ask next; sending, budgets and time-outs are the engine's. When the nodes are
 //! known that sampled the hash, these are asked first, one packet each: they hold its peers. The rest
 //! of the lookup happens only when they name none.
+//!
+//! Each address family is a network of its own (BEP 32): a lookup goes through both, and has found the closest nodes when
+//! it has those of each. What a node is called by others decides nothing: it stands where the id lies that it answers with.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,6 +15,7 @@ use krpc::{Distance, InfoHash, NodeId};
 use crate::endpoint::{Endpoint, Subnet};
 use crate::event::{LookupOutcome, Peer};
 use crate::scrape::{Filters, Scrape};
+use crate::virtual_node::Family;
 
 /// What a lookup is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +57,10 @@ pub(crate) struct Lookup {
     target: NodeId,
     /// Sorted by distance.
     candidates: Vec<Candidate>,
+    /// Candidates that have not answered, so that nobody can have them asked again, nor crowd out others with them.
+    failed: Vec<Endpoint>,
+    /// The only family that it goes through, if it is about one.
+    family: Option<Family>,
     hints: Vec<Hint>,
     phase: Phase,
     diverse: bool,
@@ -80,6 +88,12 @@ struct Candidate {
     state: State,
 }
 
+impl Candidate {
+    fn family(&self) -> Family {
+        self.endpoint.family()
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Hint {
     endpoint: Endpoint,
@@ -101,6 +115,8 @@ impl Lookup {
             goal,
             target: goal.target(),
             candidates: Vec::new(),
+            failed: Vec::new(),
+            family: None,
             hints: Vec::new(),
             phase: if hints.is_empty() { Phase::Unseeded } else { Phase::Hints },
             diverse,
@@ -139,6 +155,16 @@ impl Lookup {
         self.peers() == 0 && self.hints.iter().any(|hint| hint.state == State::New)
     }
 
+    /// The same, through the network of one family.
+    pub(crate) fn within(self, family: Family) -> Lookup {
+        Lookup { family: Some(family), ..self }
+    }
+
+    /// Whether it goes through the network of a family.
+    pub(crate) fn goes_through(&self, family: Family) -> bool {
+        self.family.is_none_or(|only| only == family)
+    }
+
     /// Begins to search among these nodes, once [`Step::Seed`] has asked for them.
     pub(crate) fn seed(&mut self, now: Duration, nodes: impl Iterator<Item = (NodeId, SocketAddr)>) {
         self.phase = Phase::Searching;
@@ -152,20 +178,26 @@ impl Lookup {
     /// Takes up a node that somebody named. Returns whether it is a candidate now.
     pub(crate) fn add(&mut self, id: NodeId, addr: SocketAddr) -> bool {
         let endpoint = Endpoint::from(addr);
-        if self.candidates.iter().any(|known| known.endpoint == endpoint || known.id == id) {
+        let family = Family::of(addr.ip());
+        // A node that speaks both families may have one id in both.
+        let is_same =
+            |known: &Candidate| known.endpoint == endpoint || known.id == id && known.family() == family;
+        if !self.goes_through(family)
+            || self.failed.contains(&endpoint)
+            || self.candidates.iter().any(is_same)
+        {
             return false;
         }
         let distance = id.distance(&self.target);
         let subnet = Subnet::of(addr);
-        if self.diverse
-            && self.candidates.iter().any(|known| known.subnet == subnet && known.state != State::Failed)
-        {
+        if self.diverse && self.candidates.iter().any(|known| known.subnet == subnet) {
             return false;
         }
         let place = self.candidates.partition_point(|known| known.distance < distance);
-        if self.candidates.len() >= CANDIDATES_MAX {
+        if self.candidates.iter().filter(|known| known.family() == family).count() >= CANDIDATES_MAX {
             // The farthest not asked yet makes room for a closer one.
-            match self.candidates.iter().rposition(|known| known.state == State::New) {
+            let gives_way = |known: &Candidate| known.state == State::New && known.family() == family;
+            match self.candidates.iter().rposition(gives_way) {
                 Some(last) if last >= place => {
                     self.candidates.remove(last);
                 }
@@ -178,6 +210,9 @@ impl Lookup {
             .iter()
             .find(|hint| hint.endpoint == endpoint && hint.state != State::New)
             .map_or(State::New, |hint| hint.state);
+        if state == State::Failed {
+            return false;
+        }
         self.candidates.insert(place, Candidate { distance, id, endpoint, subnet, state });
         true
     }
@@ -219,6 +254,21 @@ impl Lookup {
         self.set(addr, State::Asked(now));
     }
 
+    /// The node that answers says that this is its id: somebody else may have given it another, to have it stand where it
+    /// suits him.
+    pub(crate) fn identified(&mut self, addr: SocketAddr, id: NodeId) {
+        let endpoint = Endpoint::from(addr);
+        self.failed.retain(|failed| *failed != endpoint);
+        let place = self.candidates.iter().position(|known| known.endpoint == endpoint);
+        if place.is_some_and(|place| self.candidates[place].id == id) || self.phase != Phase::Searching {
+            return;
+        }
+        if let Some(place) = place {
+            self.candidates.remove(place);
+        }
+        self.add(id, addr);
+    }
+
     /// The node has answered.
     pub(crate) fn answered(&mut self, addr: SocketAddr) {
         self.answered += 1;
@@ -228,6 +278,13 @@ impl Lookup {
     /// The node has not answered in time, or with an error.
     pub(crate) fn failed(&mut self, addr: SocketAddr) {
         self.set(addr, State::Failed);
+        let endpoint = Endpoint::from(addr);
+        if let Some(place) = self.candidates.iter().position(|known| known.endpoint == endpoint) {
+            self.candidates.remove(place);
+            if self.failed.len() < QUERIES_MAX as usize {
+                self.failed.push(endpoint);
+            }
+        }
     }
 
     /// Whether a peer is new to this lookup and there is room to remember it.
@@ -314,19 +371,20 @@ impl Lookup {
             }
             until(at.max(now));
         }
-        // The K closest that have not failed decide. One whose budget is used up does not hold up the others: the next one
-        // is asked meanwhile.
-        let mut window = K;
+        // The K closest of each family that have not failed decide. One whose budget is used up does not hold up the others:
+        // the next one is asked meanwhile.
+        let mut windows = [K; 2];
         let mut open = hint.is_some() && self.asked < QUERIES_MAX || self.peers() == 0 && self.asks_hint();
         for candidate in &self.candidates {
-            if window == 0 {
-                break;
+            let window = &mut windows[candidate.family() as usize];
+            if *window == 0 {
+                continue;
             }
             match candidate.state {
                 State::Failed => {}
-                State::Answered => window -= 1,
+                State::Answered => *window -= 1,
                 State::Asked(_) => {
-                    window -= 1;
+                    *window -= 1;
                     open = true;
                 }
                 State::New => {
@@ -343,7 +401,7 @@ impl Lookup {
             }
         }
         if !open {
-            let converged = window == 0;
+            let converged = windows.contains(&0);
             return Step::Done(if converged { LookupOutcome::Converged } else { LookupOutcome::Exhausted });
         }
         if self.asked >= QUERIES_MAX && in_flight == 0 {
@@ -394,7 +452,7 @@ const HINT_TIME_MAX: Duration = Duration::from_secs(30);
 /// Enough for the replicas of a hash (8), and for nodes that passed by.
 const HINTS_MAX: usize = 8;
 
-/// Four times what is ever in flight or answered and close.
+/// Of a family: four times what is ever in flight or answered and close.
 const CANDIDATES_MAX: usize = 64;
 
 /// More peers than a fetch of metadata can use.
@@ -512,6 +570,71 @@ mod tests {
     }
 
     #[test]
+    fn a_node_stands_where_its_own_id_lies_whatever_others_call_it() {
+        let mut lookup = search(100..=107);
+        // A liar names eight honest nodes by ids that lie next to the target.
+        (1..=8).for_each(|n| assert!(lookup.add(id(n), addr(200 + n))));
+        assert_eq!(asks(&mut lookup, NOW), [201, 202, 203, 204]);
+        for n in [201, 202, 203, 204] {
+            lookup.identified(addr(n), id(n));
+            lookup.answered(addr(n));
+        }
+        for turn in [[205, 206, 207, 208], [100, 101, 102, 103], [104, 105, 106, 107]] {
+            assert_eq!(asks(&mut lookup, NOW), turn);
+            for n in turn {
+                lookup.identified(addr(n), id(n));
+                lookup.answered(addr(n));
+            }
+        }
+        assert_eq!(lookup.step(NOW, |_| NOW), Step::Done(LookupOutcome::Converged));
+        assert_eq!(lookup.radius(), Some(id(107).distance(&NodeId::ZERO)));
+    }
+
+    #[test]
+    fn made_up_neighbours_crowd_out_nobody_and_are_asked_once() {
+        let mut lookup = search(200..=207);
+        for round in 0..4 {
+            // Each that answers names twenty more that are closer than all others and do not exist.
+            let fakes = (0..20).map(|n| round * 20 + n + 1);
+            for n in fakes.clone() {
+                lookup.add(id(n), addr(n));
+            }
+            for n in fakes.clone() {
+                lookup.sent(NOW, addr(n));
+                lookup.failed(addr(n));
+            }
+            assert!(fakes.clone().all(|n| !lookup.add(id(n), addr(n))));
+        }
+        assert_eq!(asks(&mut lookup, NOW), [200, 201, 202, 203]);
+        // One that answers late after all counts.
+        lookup.identified(addr(7), id(7));
+        lookup.answered(addr(7));
+        assert_eq!(lookup.candidates[0].state, State::Answered);
+    }
+
+    #[test]
+    fn the_closest_of_each_family_have_to_answer() {
+        let six = |n: u8| SocketAddr::from(([0x2a00, n.into(), 0, 0, 0, 0, 0, 1], 6_881));
+        let mut lookup = search(1..=20);
+        // The same nodes reached by IPv6, farther away another network.
+        (1..=4).for_each(|n| assert!(lookup.add(id(n), six(n))));
+        (100..=110).for_each(|n| assert!(lookup.add(id(n), six(n))));
+        let mut asked = Vec::new();
+        while let Step::Ask { addr, .. } = lookup.step(NOW, |_| NOW) {
+            lookup.sent(NOW, addr);
+            lookup.answered(addr);
+            asked.push(addr);
+        }
+        let expected = (1..=8).map(addr).chain((1..=4).chain(100..=103).map(six));
+        asked.sort_unstable();
+        assert_eq!(asked, expected.collect::<Vec<_>>());
+        assert_eq!(lookup.step(NOW, |_| NOW), Step::Done(LookupOutcome::Converged));
+        let mut only_six = Lookup::new(NOW, Goal::Nodes(NodeId::ZERO), &[], true).within(Family::V6);
+        only_six.seed(NOW, [(id(1), addr(1)), (id(1), six(1))].into_iter());
+        assert_eq!(only_six.step(NOW, |_| NOW), Step::Ask { id: Some(id(1)), addr: six(1) });
+    }
+
+    #[test]
     fn it_ends_in_time_whatever_it_is_told() {
         let mut lookup = search(1..=50);
         assert_eq!(lookup.step(NOW + TIME_MAX, |_| NOW), Step::Done(LookupOutcome::TimedOut));
@@ -615,6 +738,7 @@ mod tests {
                     }
                 }
                 prop_assert!(lookup.candidates.len() <= CANDIDATES_MAX);
+                prop_assert!(lookup.failed.len() <= QUERIES_MAX as usize);
             }
             prop_assert!(matches!(lookup.step(now, |_| now), Step::Done(_)));
             prop_assert!(asked.len() <= QUERIES_MAX as usize);

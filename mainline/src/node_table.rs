@@ -15,6 +15,7 @@ use krpc::{ClientVersion, Distance, NodeId};
 use crate::address::IpKey;
 use crate::endpoint::{Endpoint, Network};
 use crate::event::Support;
+use crate::virtual_node::Family;
 
 /// Names a node of the table; stale once the node is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,8 +95,8 @@ pub(crate) struct NodeTable {
     /// Ids are what others say they are: without it a liar could put the whole table into one slice, which is walked.
     per_slice_max: usize,
     /// Nodes by the first bits of their id, so that the closest to a target are found without a search
-    /// through all: the slices in order of `prefix ^ i` are in order of distance.
-    slices: Vec<Vec<u32>>,
+    /// through all: the slices in order of `prefix ^ i` are in order of distance. Each family is a network of its own.
+    slices: [Vec<Vec<u32>>; 2],
     tally: Tally,
 }
 
@@ -133,7 +134,7 @@ impl NodeTable {
             per_network_max: per_party_max.saturating_mul(PARTIES_PER_NETWORK),
             nodes_max: nodes_max.min(u32::MAX as usize),
             per_slice_max: (nodes_max / SLICES * SLICE_EXCESS).max(SLICE_NODES_MIN),
-            slices: vec![Vec::new(); SLICES],
+            slices: [vec![Vec::new(); SLICES], vec![Vec::new(); SLICES]],
             tally: Tally::default(),
         }
     }
@@ -144,7 +145,8 @@ impl NodeTable {
         if let Some(index) = self.by_endpoint.get(&endpoint) {
             return Added::Known(self.reference(*index));
         }
-        if self.len() >= self.nodes_max || self.slices[slice_of(&id)].len() >= self.per_slice_max {
+        let slice = &self.slices[endpoint.family() as usize][slice_of(&id)];
+        if self.len() >= self.nodes_max || slice.len() >= self.per_slice_max {
             return Added::Refused;
         }
         let (party, network) = (IpKey::of(endpoint.ip()), Network::of(endpoint.ip()));
@@ -179,7 +181,7 @@ impl NodeTable {
             sample_due: Duration::ZERO,
         });
         self.by_endpoint.insert(endpoint, index);
-        self.slices[slice_of(&id)].push(index);
+        self.slices[endpoint.family() as usize][slice_of(&id)].push(index);
         self.tally.unvisited += 1;
         self.tally.unverified += 1;
         Added::New(self.reference(index))
@@ -193,7 +195,7 @@ impl NodeTable {
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(node.index);
         self.by_endpoint.remove(&removed.endpoint);
-        self.leave_slice(&removed.id, node.index);
+        self.leave_slice(&removed, node.index);
         let ip = removed.endpoint.ip();
         leave(&mut self.per_party, IpKey::of(ip));
         leave(&mut self.per_network, Network::of(ip));
@@ -208,8 +210,8 @@ impl NodeTable {
         let result = change(slot);
         let after = slot.clone();
         if before.id != after.id {
-            self.leave_slice(&before.id, node.index);
-            self.slices[slice_of(&after.id)].push(node.index);
+            self.leave_slice(&before, node.index);
+            self.slices[after.endpoint.family() as usize][slice_of(&after.id)].push(node.index);
         }
         self.count_out(&before);
         self.count_in(&after);
@@ -250,9 +252,10 @@ impl NodeTable {
         rows
     }
 
-    /// The `count` nodes closest to `target` among those that `accept` takes, closest first.
+    /// The `count` nodes of a family closest to `target` among those that `accept` takes, closest first.
     pub(crate) fn closest(
         &self,
+        family: Family,
         target: &NodeId,
         count: usize,
         accept: impl Fn(&Node) -> bool,
@@ -261,7 +264,7 @@ impl NodeTable {
         found.clear();
         let prefix = slice_of(target);
         for offset in 0..SLICES {
-            for index in &self.slices[prefix ^ offset] {
+            for index in &self.slices[family as usize][prefix ^ offset] {
                 if let Some(node) = &self.slots[*index as usize].node
                     && accept(node)
                 {
@@ -281,8 +284,7 @@ impl NodeTable {
         let width = SLICE_BITS - bits.min(SLICE_BITS);
         self.slices
             .iter()
-            .skip(slice << width)
-            .take(1 << width)
+            .flat_map(|slices| slices.iter().skip(slice << width).take(1 << width))
             .flatten()
             .filter(|index| self.slots[**index as usize].node.as_ref().is_some_and(|node| node.live))
             .count()
@@ -292,8 +294,8 @@ impl NodeTable {
         NodeRef { index, generation: self.slots[index as usize].generation }
     }
 
-    fn leave_slice(&mut self, id: &NodeId, index: u32) {
-        let slice = &mut self.slices[slice_of(id)];
+    fn leave_slice(&mut self, node: &Node, index: u32) {
+        let slice = &mut self.slices[node.endpoint.family() as usize][slice_of(&node.id)];
         if let Some(place) = slice.iter().position(|other| *other == index) {
             slice.swap_remove(place);
         }
@@ -523,7 +525,7 @@ mod tests {
             prop_assert_eq!((0..16).map(|slice| table.live_in(slice, 4)).sum::<usize>(), table.tally().live);
             let target = id(target);
             let mut closest = Vec::new();
-            table.closest(&target, 8, |_| true, &mut closest);
+            table.closest(Family::V4, &target, 8, |_| true, &mut closest);
             let mut expected: Vec<_> = list.values().map(|id| id.distance(&target)).collect();
             expected.sort_unstable();
             expected.truncate(8);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use krpc::{CompactNode, InfoHash, Method, NodeId, Reply};
 
+use crate::address::canonical;
 use crate::dht::Dht;
 use crate::event::{Busy, LookupId, LookupOutcome, LookupReport, Peer, Priority};
 use crate::lookup::{Goal, K, Lookup, Step};
@@ -12,6 +13,7 @@ use crate::lookups::Client;
 use crate::output::Output;
 use crate::purpose::Purpose;
 use crate::query::NotNow;
+use crate::virtual_node::Family;
 
 impl Dht {
     /// Looks up the peers of an info-hash. `hints` are nodes that have sampled it: they are asked first, one
@@ -86,6 +88,12 @@ impl Dht {
         self.lookups.remove(lookup);
     }
 
+    /// The same in the network of one family (BEP 32).
+    pub(crate) fn find_nodes_of(&mut self, now: Duration, family: Family, target: NodeId) -> bool {
+        let lookup = Lookup::new(now, Goal::Nodes(target), &[], self.diverse).within(family);
+        self.lookups.add(lookup, Client::Upkeep).is_some()
+    }
+
     /// Looks up nodes around a point, for the sake of the contacts. Returns whether there was room.
     pub(crate) fn find_nodes(&mut self, now: Duration, target: NodeId) -> bool {
         let lookup = Lookup::new(now, Goal::Nodes(target), &[], self.diverse);
@@ -154,19 +162,27 @@ impl Dht {
         }
     }
 
-    /// Gives a lookup the closest nodes known: those that live, and if these are too few any.
+    /// Gives a lookup the closest nodes known of each family: those that live, and if these are too few any.
     fn seed_lookup(&mut self, now: Duration, id: LookupId) {
         let Some(entry) = self.lookups.get(id) else { return };
         let target = entry.lookup.goal().target();
+        let families =
+            [Family::V4, Family::V6].map(|family| entry.lookup.goes_through(family) && self.speaks(family));
         let mut closest = std::mem::take(&mut self.closest);
-        self.table.closest(&target, SEEDS, |node| node.live, &mut closest);
-        if closest.len() < K {
-            self.table.closest(&target, SEEDS, |_| true, &mut closest);
-        }
-        let table = &self.table;
-        let seeds = closest.iter().filter_map(|(_, at)| table.get(*at).map(|node| (node.id, node.addr())));
-        if let Some(entry) = self.lookups.get_mut(id) {
-            entry.lookup.seed(now, seeds);
+        for family in [Family::V4, Family::V6] {
+            closest.clear();
+            if families[family as usize] {
+                self.table.closest(family, &target, SEEDS, |node| node.live, &mut closest);
+            }
+            if families[family as usize] && closest.len() < K {
+                self.table.closest(family, &target, SEEDS, |_| true, &mut closest);
+            }
+            let table = &self.table;
+            let seeds =
+                closest.iter().filter_map(|(_, at)| table.get(*at).map(|node| (node.id, node.addr())));
+            if let Some(entry) = self.lookups.get_mut(id) {
+                entry.lookup.seed(now, seeds);
+            }
         }
         self.closest = closest;
     }
@@ -189,6 +205,9 @@ impl Dht {
         named.extend(told.filter(|node| allowed(node, self)));
         if let Some(entry) = self.lookups.get_mut(id) {
             let lookup = &mut entry.lookup;
+            if let Some(id) = reply.id {
+                lookup.identified(from, id);
+            }
             lookup.answered(from);
             for node in &named {
                 lookup.add(node.id, node.addr);
@@ -197,7 +216,8 @@ impl Dht {
                 self.counters.filters_taken += 1;
             }
             if let Goal::Peers(info_hash) = lookup.goal() {
-                let peers = reply.values.iter().take(VALUES_MAX).map(|addr| Peer::new(addr, swaps_ports));
+                let values = reply.values.iter().take(VALUES_MAX).map(canonical);
+                let peers = values.map(|addr| Peer::new(addr, swaps_ports));
                 let filter = &self.filter;
                 let peers = peers.filter(|peer| filter.check(peer.addr).is_ok() && lookup.is_new_peer(peer));
                 let count = out.peers(id, info_hash, from, peers);

@@ -88,8 +88,10 @@ impl Dht {
     fn join(&mut self, now: Duration) {
         while self.rounds.join_next < self.joins() {
             let Some(node) = self.nodes.node(NodeIndex(self.rounds.join_next)) else { break };
-            let target = node.id;
-            if !self.find_nodes(now, target) {
+            let (target, port) = (node.id, node.port);
+            // A port has one family, and a node joins the network of that.
+            let v4 = self.nodes.speaks(port, Family::V4);
+            if !self.find_nodes_of(now, if v4 { Family::V4 } else { Family::V6 }, target) {
                 break;
             }
             self.rounds.join_next += 1;
@@ -130,7 +132,7 @@ impl Dht {
                 continue;
             }
             if let Some(target) = self.stale_target(now, family, index)
-                && self.find_nodes(now, target)
+                && self.find_nodes_of(now, family, target)
             {
                 self.rounds.refresh_due = now + REFRESH_PAUSE;
             }
