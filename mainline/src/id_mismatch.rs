@@ -77,8 +77,9 @@ fn seconds(now: Duration) -> u32 {
     now.as_secs().min(u64::from(u32::MAX)) as u32
 }
 
-/// How long a change of id is remembered. Two restarts of honest clients behind one address within it are rare.
-pub const MEMORY: Duration = Duration::from_secs(15 * 60);
+/// How long a change of id is remembered: for longer than an endpoint is left alone after it. Two restarts of honest
+/// clients behind one address within it are rare.
+pub const MEMORY: Duration = Duration::from_secs(60 * 60);
 
 /// How long a party is banned.
 pub const BAN: Duration = Duration::from_secs(60 * 60);
@@ -120,7 +121,7 @@ mod tests {
     fn rare_changes_are_restarts() {
         let mut detector = detector();
         for round in 0..5 {
-            assert_eq!(detector.changed(minutes(round * 15), ip(1)), Consequence::Forget);
+            assert_eq!(detector.changed(minutes(round * 60), ip(1)), Consequence::Forget);
         }
         assert_eq!(detector.bans(), 0);
     }

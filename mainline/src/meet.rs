@@ -10,7 +10,7 @@ use crate::dht::Dht;
 use crate::event::{Support, VisitOutcome};
 use crate::freshness::Decay;
 use crate::id_mismatch::Consequence;
-use crate::node_table::{Added, NodeRef};
+use crate::node_table::{Added, Node, NodeRef};
 use crate::output::Output;
 use crate::purpose::Purpose;
 use crate::routing_table::Insertion;
@@ -50,6 +50,10 @@ impl Dht {
             if let Some(at) = known {
                 self.give_up(now, at, out);
             }
+            return Met::Changed;
+        }
+        if known.is_none() && self.unreachable.contains(now, from) {
+            // An answer to a query that was on its way when the node was given up.
             return Met::Changed;
         }
         self.unreachable.remove(from);
@@ -209,8 +213,11 @@ impl Dht {
         }
     }
 
-    /// A node has changed its id: it is forgotten.
+    /// A node has changed its id: it is forgotten, and so is when it may be sampled, so it is left alone for a while.
     fn give_up(&mut self, now: Duration, at: NodeRef, out: &mut Output) {
+        if let Some(addr) = self.table.get(at).map(Node::addr) {
+            self.unreachable.insert(now, addr);
+        }
         if self.table.get(at).is_some_and(|node| node.visit.is_some()) {
             self.finish_visit(now, at, VisitOutcome::IdChanged, out);
         } else if self.table.remove(at).is_some() {
