@@ -1,16 +1,19 @@
 //! Time-outs in O(1): a wheel of lists through a slab of the owner.
 //!
 //! The wheel knows slots of a slab by number. A slot can be armed for one time, disarmed, and is given
-//! back when its time has come. Times are rounded up to [`TICK`], and cut where the wheel ends, after 16 s.
+//! back when its time has come. Times are rounded up to [`TICK`], and cut where the wheel ends, 16 s after the time up to
+//! which it was turned: whoever arms slots turns it first, or they are due too soon after a pause.
 
 use std::time::Duration;
 
 /// The wheel. Memory: 12 bytes for each slot ever armed, and 2 KiB.
 #[derive(Debug)]
 pub(crate) struct TimingWheel {
+    /// One list for each tick, and at [`OVERDUE`] that of what was due at the ticks that have passed, in that order.
     heads: Box<[u32]>,
+    overdue_last: u32,
     links: Vec<Link>,
-    /// The tick up to which everything was given out.
+    /// The tick up to which everything was moved to what is overdue.
     now: u64,
     armed: usize,
 }
@@ -27,12 +30,14 @@ struct Link {
 pub(crate) const TICK: Duration = Duration::from_millis(32);
 
 const LISTS: usize = 512;
+const OVERDUE: usize = LISTS;
 const NIL: u32 = u32::MAX;
 
 impl TimingWheel {
     pub(crate) fn new(now: Duration) -> TimingWheel {
         TimingWheel {
-            heads: vec![NIL; LISTS].into_boxed_slice(),
+            heads: vec![NIL; LISTS + 1].into_boxed_slice(),
+            overdue_last: NIL,
             links: Vec::new(),
             now: ticks_before(now),
             armed: 0,
@@ -68,6 +73,8 @@ impl TimingWheel {
         }
         if link.next != NIL {
             self.links[link.next as usize].prev = link.prev;
+        } else if link.list == OVERDUE as u32 {
+            self.overdue_last = link.prev;
         }
         self.links[slot as usize].list = NIL;
         self.armed -= 1;
@@ -75,22 +82,38 @@ impl TimingWheel {
 
     /// A slot whose time has come; it is disarmed. To be called until there is none.
     pub(crate) fn due(&mut self, now: Duration) -> Option<u32> {
-        let target = ticks_before(now);
-        if self.armed == 0 {
-            self.now = self.now.max(target);
+        self.turn(now);
+        let slot = self.heads[OVERDUE];
+        if slot == NIL {
             return None;
         }
-        loop {
-            // The list of the tick that was reached is emptied before the next is entered.
-            let slot = self.heads[self.now as usize % LISTS];
-            if slot != NIL {
-                self.disarm(slot);
-                return Some(slot);
+        self.disarm(slot);
+        Some(slot)
+    }
+
+    /// Turns the wheel to a time. All that is armed lies within one turn, however long ago the last one was.
+    pub(crate) fn turn(&mut self, now: Duration) {
+        let target = ticks_before(now);
+        if self.armed > 0 {
+            for tick in (self.now + 1..=target).take(LISTS) {
+                self.pass(tick as usize % LISTS);
             }
-            if self.now >= target {
-                return None;
+        }
+        self.now = self.now.max(target);
+    }
+
+    /// Moves a list to what is overdue.
+    fn pass(&mut self, list: usize) {
+        let mut slot = std::mem::replace(&mut self.heads[list], NIL);
+        while slot != NIL {
+            let next = self.links[slot as usize].next;
+            let prev = std::mem::replace(&mut self.overdue_last, slot);
+            self.links[slot as usize] = Link { next: NIL, prev, list: OVERDUE as u32 };
+            match prev {
+                NIL => self.heads[OVERDUE] = slot,
+                prev => self.links[prev as usize].next = slot,
             }
-            self.now += 1;
+            slot = next;
         }
     }
 
@@ -98,6 +121,9 @@ impl TimingWheel {
     pub(crate) fn next_due(&self) -> Option<Duration> {
         if self.armed == 0 {
             return None;
+        }
+        if self.heads[OVERDUE] != NIL {
+            return Some(Duration::from_millis(self.now * TICK.as_millis() as u64));
         }
         let ticks = (0..LISTS as u64).find(|ahead| self.heads[(self.now + ahead) as usize % LISTS] != NIL)?;
         Some(Duration::from_millis((self.now + ticks) * TICK.as_millis() as u64))
@@ -143,6 +169,23 @@ mod tests {
         assert_eq!(wheel.due(ms(5_032)), Some(1));
         assert_eq!(wheel.due(ms(5_000) + HORIZON - TICK * 2), None);
         assert_eq!(wheel.due(ms(5_000) + HORIZON), Some(2));
+    }
+
+    #[test]
+    fn what_is_armed_after_a_long_pause_is_not_due_at_once() {
+        let mut wheel = TimingWheel::new(ms(0));
+        wheel.arm(1, ms(3_200));
+        let later = ms(90 * 86_400_000);
+        assert_eq!(wheel.due(later), Some(1));
+        wheel.arm(2, later + ms(3_200));
+        assert_eq!(wheel.due(later + ms(3_199)), None);
+        wheel.turn(later * 2);
+        wheel.arm(3, later * 2 + ms(3_200));
+        wheel.arm(4, later * 2 + ms(32));
+        wheel.disarm(2);
+        assert_eq!(wheel.due(later * 2), None);
+        assert_eq!(wheel.due(later * 2 + ms(32)), Some(4));
+        assert_eq!(wheel.due(later * 3), Some(3));
     }
 
     proptest! {

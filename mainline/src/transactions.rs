@@ -136,6 +136,7 @@ impl<P: Copy> Transactions<P> {
         let slot = &mut self.slots[index as usize];
         let generation = slot.generation.wrapping_add(1) & GENERATION_MASK;
         *slot = Slot { to, port, generation, state: State::Waiting, sent: now, payload };
+        self.wheel.turn(now);
         self.wheel.arm(index, now + timeout.min(LATE_FOR));
         self.waiting += 1;
         Ok(self.cipher.seal(u32::from(generation) << INDEX_BITS | index))
@@ -387,6 +388,19 @@ mod tests {
             .map(|pair| (u32::from_be_bytes(pair[0].0) ^ u32::from_be_bytes(pair[1].0)).count_ones())
             .sum();
         assert!((99 * 12..99 * 20).contains(&bits), "{bits}");
+    }
+
+    #[test]
+    fn a_query_after_a_long_pause_has_its_time() {
+        let mut transactions = Transactions::new(10, HashKey::derive(&[1; 32], "pause"), Duration::ZERO);
+        let to = SocketAddr::from(([192, 0, 2, 1], 6_881));
+        transactions.begin(Duration::ZERO, PORT, to, TIMEOUT, 1).unwrap();
+        let later = Duration::from_secs(90 * 86_400);
+        let tid = transactions.begin(later, PORT, to, TIMEOUT, 2).unwrap();
+        assert_eq!(transactions.timed_out(later).map(|timed_out| timed_out.payload), Some(1));
+        assert_eq!(transactions.timed_out(later), None);
+        let answered = transactions.answered(later + TIMEOUT / 2, PORT, to, tid.as_bytes()).unwrap();
+        assert_eq!((answered.payload, answered.late), (2, false));
     }
 
     proptest! {
