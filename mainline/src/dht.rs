@@ -142,10 +142,13 @@ impl Dht {
                 if families[1] { limits.contacts_max } else { 0 },
                 seed,
             ),
-            table: NodeTable::new(limits.nodes_max, per_ip),
+            table: NodeTable::new(limits.nodes_max, per_ip, key("nodes")),
             bootstrap,
             filter: AddressFilter::new(locals(), config.allow_loopback),
-            unreachable: UnreachableCache::new(unreachable::ENDPOINTS, key("unreachable")),
+            unreachable: UnreachableCache::new(
+                (2 * limits.nodes_max).clamp(SILENT_MIN, unreachable::ENDPOINTS),
+                key("unreachable"),
+            ),
             id_mismatch: IdMismatch::new(id_mismatch::PARTIES, key("id mismatch")),
             external: [ExternalAddress::new(), ExternalAddress::new()],
             transactions: Transactions::new(limits.queries_max, key("transactions"), now),
@@ -159,7 +162,7 @@ impl Dht {
                 (2 * limits.nodes_max).clamp(identity::CHOICES, CHOICES_MAX),
                 key("identity"),
             ),
-            limiter: Limiter::new(limiter::PARTIES, key("limiter")),
+            limiter: Limiter::new(limiter::places_for(limits.packets_per_second), key("limiter")),
             packets: PacketBudget::new(limits.packets_per_second),
             endpoints: EndpointBudget::new(limits.new_endpoints_per_minute),
             strangers: Strangers::new(limits.packets_per_second, limits.new_endpoints_per_minute),
@@ -317,6 +320,9 @@ const NODES_PER_IP_MAX: u16 = 16;
 
 /// Announced peers that have expired are dropped a few at a time.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
+/// Endpoints remembered as silent, however few nodes there is room for.
+const SILENT_MIN: usize = 4_096;
 
 /// Choices of who speaks to whom that are kept, two for a remote, 16 bytes each.
 const CHOICES_MAX: usize = 1 << 20;

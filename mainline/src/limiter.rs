@@ -48,7 +48,7 @@ pub struct Limiter {
 
 impl Limiter {
     /// A table of so many places. A third of them can be in use at the same time before (one in a thousand) parties
-    /// find no place: see [`PARTIES`].
+    /// find no place: see [`places_for`].
     pub fn new(places: usize, key: HashKey) -> Limiter {
         Limiter { parties: SetCache::new(places), key, counters: LimiterCounters::default() }
     }
@@ -190,8 +190,17 @@ pub const QUERY_BURST: u32 = 3;
 /// Packets to one party in any second, answers included.
 pub const PACKETS_PER_WINDOW: usize = 4;
 
-/// Places by default: 5 MiB, for 40,000 remotes that are sent packets within the same seconds.
-pub const PARTIES: usize = 131_072;
+/// Places that keep a table from filling up at this many packets a second, 40 bytes each: a party needs one for a second
+/// after an answer and for up to four after queries, and three times as many leave room in nearly every set.
+pub fn places_for(packets_per_second: u32) -> usize {
+    (packets_per_second as usize).saturating_mul(3 * 4).clamp(PARTIES_MIN, PARTIES_MAX)
+}
+
+/// Places however small the budget: 160 KiB.
+const PARTIES_MIN: usize = 4_096;
+
+/// Places however large the budget: 80 MiB, for 170,000 packets a second to as many parties.
+const PARTIES_MAX: usize = 1 << 21;
 
 const QUERY_INTERVAL_MS: u32 = 1_000;
 

@@ -73,6 +73,7 @@ impl Dht {
                 }
             },
         };
+        let min_sample_interval = self.min_sample_interval;
         self.table.update(at, |node| {
             node.id = id;
             node.live = true;
@@ -84,7 +85,7 @@ impl Dht {
                 if node.support == Support::No {
                     // Another client may support what the one before did not.
                     node.support = Support::Unknown;
-                    node.sample_due = now;
+                    node.sample_due = node.sample_due.min(now + min_sample_interval);
                 }
             }
         });

@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use krpc::{ClientVersion, Distance, NodeId};
 
-use crate::address::IpKey;
+use crate::address::{IpKey, endpoint_bytes};
 use crate::endpoint::{Endpoint, Network};
 use crate::event::Support;
+use crate::keyed_hash::HashKey;
+use crate::set_cache::SetCache;
 use crate::virtual_node::Family;
 
 /// Names a node of the table; stale once the node is removed.
@@ -97,6 +99,9 @@ pub(crate) struct NodeTable {
     /// Nodes by the first bits of their id, so that the closest to a target are found without a search
     /// through all: the slices in order of `prefix ^ i` are in order of distance. Each family is a network of its own.
     slices: [Vec<Vec<u32>>; 2],
+    /// Until when nodes are not to be sampled that were removed meanwhile, in seconds: they may come back.
+    sampled: SetCache<u32>,
+    key: HashKey,
     tally: Tally,
 }
 
@@ -123,7 +128,7 @@ struct Slot {
 impl NodeTable {
     /// A table for at most `nodes_max` nodes, of which `per_party_max` may share a party (an IPv4 address, an IPv6 /64), and
     /// [`PARTIES_PER_NETWORK`] times as many a network (a /24, a /48).
-    pub(crate) fn new(nodes_max: usize, per_party_max: u16) -> NodeTable {
+    pub(crate) fn new(nodes_max: usize, per_party_max: u16, key: HashKey) -> NodeTable {
         NodeTable {
             slots: Vec::new(),
             free: Vec::new(),
@@ -135,6 +140,8 @@ impl NodeTable {
             nodes_max: nodes_max.min(u32::MAX as usize),
             per_slice_max: (nodes_max / SLICES * SLICE_EXCESS).max(SLICE_NODES_MIN),
             slices: [vec![Vec::new(); SLICES], vec![Vec::new(); SLICES]],
+            sampled: SetCache::new(nodes_max.min(REMOVED_MAX)),
+            key,
             tally: Tally::default(),
         }
     }
@@ -178,7 +185,10 @@ impl NodeTable {
             sampled: 0,
             quiet: 0,
             checked: None,
-            sample_due: Duration::ZERO,
+            sample_due: self
+                .sampled
+                .peek(self.tag(addr))
+                .map_or(Duration::ZERO, |due| Duration::from_secs((*due).into())),
         });
         self.by_endpoint.insert(endpoint, index);
         self.slices[endpoint.family() as usize][slice_of(&id)].push(index);
@@ -200,6 +210,11 @@ impl NodeTable {
         leave(&mut self.per_party, IpKey::of(ip));
         leave(&mut self.per_network, Network::of(ip));
         self.count_out(&removed);
+        if removed.sample_due > Duration::ZERO {
+            let tag = self.tag(removed.addr());
+            let (due, _) = self.sampled.entry(tag);
+            *due = u32::try_from(removed.sample_due.as_secs() + 1).unwrap_or(u32::MAX);
+        }
         Some(removed)
     }
 
@@ -290,6 +305,10 @@ impl NodeTable {
             .count()
     }
 
+    fn tag(&self, addr: SocketAddr) -> u64 {
+        self.key.hash(&endpoint_bytes(addr))
+    }
+
     fn reference(&self, index: u32) -> NodeRef {
         NodeRef { index, generation: self.slots[index as usize].generation }
     }
@@ -353,6 +372,9 @@ fn leave<K: Eq + Hash>(counts: &mut HashMap<K, u16>, key: K) {
 /// have some dozens of nodes in one.
 pub(crate) const PARTIES_PER_NETWORK: u16 = 8;
 
+/// Removed nodes whose samplings are remembered: 1 MiB, as many as are given up within hours.
+const REMOVED_MAX: usize = 65_536;
+
 /// A slice may hold so many times what it would if the ids of a full table were spread evenly.
 const SLICE_EXCESS: usize = 8;
 
@@ -387,6 +409,10 @@ mod tests {
         NodeId::from_bytes(bytes)
     }
 
+    fn table(nodes_max: usize, per_party_max: u16) -> NodeTable {
+        NodeTable::new(nodes_max, per_party_max, HashKey::derive(&[1; 32], "nodes"))
+    }
+
     fn addr(n: u16) -> SocketAddr {
         let [a, b] = n.to_be_bytes();
         ([192, 0, a, b / 2], 1_000 + u16::from(b % 2)).into()
@@ -394,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_reference_to_a_removed_node_leads_nowhere() {
-        let mut table = NodeTable::new(10, 10);
+        let mut table = table(10, 10);
         let Added::New(first) = table.add(id(1), addr(1), None) else { panic!("there is room") };
         assert!(table.remove(first).is_some());
         let Added::New(second) = table.add(id(2), addr(2), Some(first)) else { panic!("there is room") };
@@ -405,7 +431,7 @@ mod tests {
 
     #[test]
     fn the_table_and_the_share_of_an_ip_are_bounded() {
-        let mut table = NodeTable::new(3, 2);
+        let mut table = table(3, 2);
         let same_ip = |port| SocketAddr::from(([192, 0, 2, 1], port));
         let Added::New(first) = table.add(id(1), same_ip(1), None) else { panic!("there is room") };
         assert!(matches!(table.add(id(2), same_ip(2), None), Added::New(_)));
@@ -418,8 +444,21 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_was_given_up_and_named_again_is_not_sampled_before_its_time() {
+        let mut table = table(10, 10);
+        let Added::New(first) = table.add(id(1), addr(1), None) else { panic!("there is room") };
+        let due = Duration::from_millis(300_400);
+        table.update(first, |node| node.sample_due = due);
+        table.remove(first);
+        let Added::New(again) = table.add(id(2), addr(1), None) else { panic!("there is room") };
+        assert_eq!(table.get(again).unwrap().sample_due, Duration::from_secs(301));
+        let Added::New(other) = table.add(id(2), addr(2), None) else { panic!("there is room") };
+        assert_eq!(table.get(other).unwrap().sample_due, Duration::ZERO);
+    }
+
+    #[test]
     fn whoever_owns_a_network_has_a_bounded_share_of_the_table() {
-        let mut table = NodeTable::new(1_000_000, 16);
+        let mut table = table(1_000_000, 16);
         let mut taken = |addrs: &mut dyn Iterator<Item = SocketAddr>| {
             let add =
                 |(n, addr): (usize, SocketAddr)| matches!(table.add(id(n as u16), addr, None), Added::New(_));
@@ -439,7 +478,7 @@ mod tests {
 
     #[test]
     fn ids_that_all_lie_together_do_not_fill_the_table() {
-        let mut table = NodeTable::new(1_000_000, 16);
+        let mut table = table(1_000_000, 16);
         let add = |n: u32| {
             let mut id = [7; 20];
             id[16..].copy_from_slice(&n.to_be_bytes());
@@ -452,7 +491,7 @@ mod tests {
 
     #[test]
     fn expected_news_are_what_random_draws_have_not_met() {
-        let mut table = NodeTable::new(1, 1);
+        let mut table = table(1, 1);
         let Added::New(at) = table.add(id(1), addr(1), None) else { panic!("there is room") };
         let news = |table: &mut NodeTable, num, sampled| {
             table.update(at, |node| (node.num, node.sampled) = (num, sampled));
@@ -481,7 +520,7 @@ mod tests {
             steps in prop::collection::vec((0_u8..5, 0_u16..120, any::<bool>(), 0_u8..3), 0..300),
             target in any::<u16>(),
         ) {
-            let mut table = NodeTable::new(80, 2);
+            let mut table = table(80, 2);
             let mut list: BTreeMap<SocketAddr, NodeId> = BTreeMap::new();
             for (step, n, live, support) in steps {
                 let at = table.find(addr(n));

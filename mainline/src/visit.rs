@@ -201,7 +201,7 @@ mod tests {
     const RTT: Duration = Duration::from_millis(50);
 
     fn node(support: Support) -> Node {
-        let mut table = NodeTable::new(1, 1);
+        let mut table = NodeTable::new(1, 1, crate::keyed_hash::HashKey::derive(&[1; 32], "nodes"));
         let Added::New(at) = table.add(NodeId::from_bytes([1; 20]), ([192, 0, 2, 1], 1).into(), None) else {
             panic!("the table is empty")
         };

@@ -109,7 +109,7 @@ mod tests {
     use krpc::NodeId;
 
     fn nodes(count: u8) -> Vec<NodeRef> {
-        let mut table = NodeTable::new(100, 100);
+        let mut table = NodeTable::new(100, 100, crate::keyed_hash::HashKey::derive(&[1; 32], "nodes"));
         (0..count)
             .map(|n| match table.add(NodeId::from_bytes([n; 20]), ([192, 0, 2, n], 1).into(), None) {
                 Added::New(node) => node,
