@@ -1,0 +1,7 @@
+//! What waits for budgets, beside the model that the tests use.
+#![no_main]
+
+#[path = "../../tests/models/mod.rs"]
+mod models;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| models::paced_queue::run(input));

@@ -1,0 +1,7 @@
+//! Announced peers, beside the model that the tests use.
+#![no_main]
+
+#[path = "../../tests/models/mod.rs"]
+mod models;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| models::peer_store::run(input));
