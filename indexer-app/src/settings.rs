@@ -4,6 +4,8 @@
 //! (`min-sample-interval = "300s"`) and, in capitals behind `INDEXER_`, the environment variable
 //! (`INDEXER_MIN_SAMPLE_INTERVAL`). All three are read by the same parser, so they accept and refuse the same text.
 
+mod profile;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -12,6 +14,11 @@ use std::{
     str::FromStr,
     time::Duration,
 };
+
+use mainline::{ReadOnly, own_ids::MOVE_PAUSE};
+
+pub use mainline::IdScheme;
+pub use profile::{LOOPBACK_BUDGETS, Profile};
 
 /// Which commands take a setting as a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +107,20 @@ pub const SETTINGS: &[Definition] = &[
         Scope::Crawl,
         "Node ids: those that BEP 42 allows for the address (at most 8), or any number spread evenly over the keyspace",
     ),
+    one(
+        "move-nodes",
+        "off|DURATION",
+        Some("off"),
+        Scope::Crawl,
+        "How often one of the virtual nodes moves to another id to see another part of the keyspace, 2h..30d: others take that for a new node, which is work for them",
+    ),
+    one(
+        "read-only",
+        "auto|on|off",
+        Some("auto"),
+        Scope::Crawl,
+        "Whether others are told that we cannot be reached from outside, and get no answers (BEP 43); auto: if no query of a stranger comes for 20 minutes. On loopback auto is off",
+    ),
     many(
         "bootstrap",
         "HOST:PORT",
@@ -116,20 +137,40 @@ pub const SETTINGS: &[Definition] = &[
         Scope::Crawl,
         "Floor under the interval that nodes ask for between two samples (BEP 51), 1s..6h",
     ),
-    one("packets-per-second", "N", Some("150"), Scope::Crawl, "DHT packets sent in all, 1..1000000 a second"),
+    one(
+        "profile",
+        "home|vps|server",
+        Some("home"),
+        Scope::Crawl,
+        "What the line and the machine can bear: sets the budgets below that are not set themselves",
+    ),
+    one(
+        "packets-per-second",
+        "N",
+        None,
+        Scope::Crawl,
+        "DHT packets sent in all, 1..1000000 a second [of the profile: 150, 1000, 10000]",
+    ),
+    one(
+        "bytes-per-second",
+        "N",
+        None,
+        Scope::Crawl,
+        "Bytes of DHT packets sent in all, 2000..100000000 a second [of the profile: 50000, 400000, 4000000]",
+    ),
     one(
         "endpoints-per-minute",
         "N",
-        Some("1200"),
+        None,
         Scope::Crawl,
-        "New remote endpoints in all, 60..10000000 a minute: home routers die of too many",
+        "New remote endpoints of the DHT in all, 60..10000000 a minute: home routers die of too many [of the profile: 1200, 20000, 200000]",
     ),
     one(
         "fetches",
         "N",
-        Some("400"),
+        None,
         Scope::Crawl,
-        "Info-hashes whose metadata is being fetched at a time, 1..20000, up to 4 connections each",
+        "Info-hashes whose metadata is being fetched at a time, 1..20000, up to 4 connections each [of the profile: 100, 400, 2000]",
     ),
     one(
         "fetch-timeout",
@@ -148,16 +189,16 @@ pub const SETTINGS: &[Definition] = &[
     one(
         "backlog-max",
         "N",
-        Some("1000000"),
+        None,
         Scope::Crawl,
-        "Info-hashes that wait in the database to be fetched, 1000..100000000",
+        "Info-hashes that wait in the database to be fetched, 1000..100000000 [of the profile: 1000000, 3000000, 10000000]",
     ),
     one(
         "contacts-max",
         "N",
-        Some("400000"),
+        None,
         Scope::Crawl,
-        "DHT nodes that are remembered in memory, of some 200 bytes, 1000..20000000",
+        "DHT nodes that are remembered in memory, of some 200 bytes, 1000..20000000 [of the profile: 400000, 1000000, 4000000]",
     ),
 ];
 
@@ -170,6 +211,10 @@ pub enum Origin {
     Environment(String),
     /// This file.
     File(PathBuf),
+    /// Nobody set it: the profile did.
+    Profile(Profile),
+    /// Nobody set it, and the program is bound to loopback alone.
+    Loopback,
     /// Nobody set it.
     Default,
 }
@@ -180,6 +225,8 @@ impl fmt::Display for Origin {
             Self::Flag => f.write_str("the command line"),
             Self::Environment(name) => write!(f, "environment variable {name}"),
             Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Profile(profile) => write!(f, "profile {profile}"),
+            Self::Loopback => f.write_str("default on loopback"),
             Self::Default => f.write_str("default"),
         }
     }
@@ -228,7 +275,7 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// The defaults of the table.
+    /// The defaults of the table, and those of the default profile.
     pub fn defaults() -> Self {
         let mut layers = Self::default();
         for definition in SETTINGS {
@@ -236,6 +283,7 @@ impl Layers {
                 layers.values.insert(definition.name, (split(definition, text), Origin::Default));
             }
         }
+        layers.adapt();
         layers
     }
 
@@ -282,19 +330,35 @@ impl Layers {
 
     /// Replaces a default: for commands that start from other defaults than the table's.
     pub fn set_default(&mut self, name: &'static str, value: &str) {
-        if self.origin(name) == Origin::Default {
-            self.values.insert(name, (vec![value.to_owned()], Origin::Default));
+        self.fill(name, value, Origin::Default);
+    }
+
+    /// Once all layers are there: what nobody has chosen is as the profile says. Bound to loopback alone there is no line
+    /// and no router to spare, so there it is as [`LOOPBACK_BUDGETS`] say, unless somebody has chosen the profile.
+    pub fn adapt(&mut self) {
+        // What is wrong with its name is said when the settings are resolved.
+        let profile = self.single("profile", Profile::from_str).ok().flatten().unwrap_or(Profile::Home);
+        for (name, value) in profile.settings() {
+            self.fill(name, value, Origin::Profile(profile));
+        }
+        if self.on_loopback() {
+            for (name, value) in LOOPBACK_BUDGETS {
+                self.fill(name, value, Origin::Loopback);
+            }
         }
     }
 
-    /// Bound to loopback alone, the budgets that spare a line and its router have nothing to spare: where nobody has
-    /// chosen them they are [`LOOPBACK_BUDGETS`].
-    pub fn adapt_to_loopback(&mut self) {
+    /// Bound to loopback alone, and nobody has chosen a profile for it.
+    fn on_loopback(&self) -> bool {
         let is_loopback = |text: &String| text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        if self.values.get("bind").is_some_and(|(binds, _)| binds.iter().all(is_loopback)) {
-            for (name, value) in LOOPBACK_BUDGETS {
-                self.set_default(name, value);
-            }
+        let alone = self.values.get("bind").is_some_and(|(binds, _)| binds.iter().all(is_loopback));
+        alone && self.origin("profile") == Origin::Default
+    }
+
+    /// Sets what nobody has chosen.
+    fn fill(&mut self, name: &'static str, value: &str, origin: Origin) {
+        if matches!(self.origin(name), Origin::Default | Origin::Profile(_) | Origin::Loopback) {
+            self.values.insert(name, (vec![value.to_owned()], origin));
         }
     }
 
@@ -364,15 +428,6 @@ impl Layers {
     }
 }
 
-/// How node ids are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdScheme {
-    /// Ids that BEP 42 allows for the external address: 8 of them.
-    Bep42,
-    /// As many as asked for, evenly over the keyspace.
-    Spread,
-}
-
 /// A node to join through, its name not looked up yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort {
@@ -417,12 +472,20 @@ pub struct Settings {
     pub nodes_per_port: u32,
     /// How ids are chosen.
     pub ids: IdScheme,
+    /// How often a virtual node moves to another id.
+    pub move_nodes: Option<Duration>,
+    /// Whether we are read-only.
+    pub read_only: ReadOnly,
     /// Where to join.
     pub bootstrap: Vec<HostPort>,
     /// Floor under advertised BEP 51 intervals.
     pub min_sample_interval: Duration,
+    /// What the line and the machine can bear; `None`: bound to loopback alone, and nobody has chosen one.
+    pub profile: Option<Profile>,
     /// Packets sent in all, per second.
     pub packets_per_second: u32,
+    /// Bytes sent in all, per second.
+    pub bytes_per_second: u32,
     /// New endpoints in all, per minute.
     pub endpoints_per_minute: u32,
     /// Fetches at a time.
@@ -445,13 +508,13 @@ impl Settings {
     pub fn resolve(layers: &Layers, default_data_dir: &Path) -> Result<Self, SettingError> {
         let data_dir = layers.single("data-dir", path)?;
         let bind = layers.list("bind", parse_with::<IpAddr>("is not an IP address"))?;
-        let bootstrap =
-            if bind.iter().all(IpAddr::is_loopback) && layers.origin("bootstrap") == Origin::Default {
-                // From loopback nobody of the public DHT can be reached, and nobody should be tried.
-                Vec::new()
-            } else {
-                layers.list("bootstrap", host_port)?
-            };
+        let on_loopback = bind.iter().all(IpAddr::is_loopback);
+        let bootstrap = if on_loopback && layers.origin("bootstrap") == Origin::Default {
+            // From loopback nobody of the public DHT can be reached, and nobody should be tried.
+            Vec::new()
+        } else {
+            layers.list("bootstrap", host_port)?
+        };
         let settings = Self {
             data_dir_given: data_dir.is_some(),
             data_dir: data_dir.unwrap_or_else(|| default_data_dir.to_owned()),
@@ -468,12 +531,23 @@ impl Settings {
                 "spread" => Ok(IdScheme::Spread),
                 _ => Err("is neither bep42 nor spread".to_owned()),
             })?,
+            move_nodes: layers.required("move-nodes", |text| match text {
+                "off" => Ok(None),
+                text => duration(MOVE_PAUSE, Duration::from_secs(30 * 86_400))(text).map(Some),
+            })?,
+            read_only: match layers.required("read-only", read_only)? {
+                // There is no NAT on one's own machine, and a small swarm there may well have nobody who asks.
+                ReadOnly::Auto if on_loopback => ReadOnly::Off,
+                chosen => chosen,
+            },
             bootstrap,
             min_sample_interval: layers.required(
                 "min-sample-interval",
                 duration(Duration::from_secs(1), Duration::from_secs(21600)),
             )?,
+            profile: Some(layers.required("profile", Profile::from_str)?).filter(|_| !layers.on_loopback()),
             packets_per_second: layers.required("packets-per-second", ranged::<u32>(1, 1_000_000))?,
+            bytes_per_second: layers.required("bytes-per-second", ranged::<u32>(2_000, 100_000_000))?,
             endpoints_per_minute: layers.required("endpoints-per-minute", ranged::<u32>(60, 10_000_000))?,
             fetches: layers.required("fetches", ranged::<usize>(1, 20_000))?,
             fetch_timeout: layers
@@ -533,10 +607,6 @@ impl Settings {
         Ok(())
     }
 }
-
-/// Budgets of a program that speaks to its own machine alone. Each remote is still asked once a second at most.
-pub const LOOPBACK_BUDGETS: &[(&str, &str)] =
-    &[("packets-per-second", "4000"), ("endpoints-per-minute", "1000000")];
 
 /// BEP 42 derives the first 21 bits of an id from the address and three random bits.
 const BEP42_IDS_PER_ADDRESS: u64 = 8;
@@ -628,6 +698,15 @@ fn host_port(text: &str) -> Result<HostPort, String> {
         return Err(problem());
     }
     Ok(HostPort { host: host.to_owned(), port })
+}
+
+fn read_only(text: &str) -> Result<ReadOnly, String> {
+    match text {
+        "auto" => Ok(ReadOnly::Auto),
+        "on" => Ok(ReadOnly::On),
+        "off" => Ok(ReadOnly::Off),
+        _ => Err("is none of auto, on, off".to_owned()),
+    }
 }
 
 fn split(definition: &Definition, text: &str) -> Vec<String> {
@@ -724,13 +803,64 @@ mod tests {
     #[test]
     fn on_loopback_the_budgets_that_nobody_chose_are_wide() {
         let mut layers = Layers::defaults();
-        layers.adapt_to_loopback();
+        layers.adapt();
         assert_eq!(resolve(&layers).unwrap().packets_per_second, 150);
         flag(&mut layers, "bind", &["127.0.0.5"]);
         flag(&mut layers, "endpoints-per-minute", &["77"]);
-        layers.adapt_to_loopback();
+        layers.adapt();
         let settings = resolve(&layers).unwrap();
         assert_eq!((settings.packets_per_second, settings.endpoints_per_minute), (4000, 77));
+        assert_eq!((settings.bytes_per_second, settings.fetches), (4_000_000, 400));
+        assert_eq!(layers.origin("packets-per-second"), Origin::Loopback);
+        assert_eq!(settings.profile, None);
+        // A profile that somebody chose holds there too.
+        flag(&mut layers, "profile", &["vps"]);
+        layers.adapt();
+        let settings = resolve(&layers).unwrap();
+        assert_eq!((settings.packets_per_second, settings.endpoints_per_minute), (1_000, 77));
+        assert_eq!(settings.profile, Some(Profile::Vps));
+    }
+
+    #[test]
+    fn a_profile_sets_what_nobody_has_chosen_and_says_so() {
+        let mut layers = Layers::defaults();
+        layers.add_environment(|name| match name {
+            "INDEXER_PROFILE" => Some("server".to_owned()),
+            "INDEXER_FETCHES" => Some("7".to_owned()),
+            _ => None,
+        });
+        layers.adapt();
+        let settings = resolve(&layers).unwrap();
+        assert_eq!(settings.profile, Some(Profile::Server));
+        assert_eq!((settings.packets_per_second, settings.bytes_per_second), (10_000, 4_000_000));
+        assert_eq!((settings.endpoints_per_minute, settings.fetches), (200_000, 7));
+        assert_eq!((settings.backlog_max, settings.contacts_max), (10_000_000, 4_000_000));
+        let rows = layers.rows(&settings);
+        let origin = |name: &str| rows.iter().find(|row| row.0 == name).unwrap().2.to_string();
+        assert_eq!(origin("bytes-per-second"), "profile server");
+        assert_eq!(origin("fetches"), "environment variable INDEXER_FETCHES");
+    }
+
+    #[test]
+    fn every_value_of_every_profile_is_one_that_could_be_set_and_the_help_names_it() {
+        for profile in Profile::ALL {
+            let mut layers = Layers::defaults();
+            flag(&mut layers, "profile", &[profile.as_str()]);
+            layers.adapt();
+            assert_eq!(resolve(&layers).unwrap().profile, Some(profile));
+            for (name, value) in profile.settings() {
+                let definition = SETTINGS.iter().find(|definition| definition.name == *name).unwrap();
+                assert!(definition.help.contains(value), "{name} {value}");
+                assert_eq!(layers.origin(name), Origin::Profile(profile));
+            }
+        }
+        let mut layers = Layers::defaults();
+        flag(&mut layers, "profile", &["castle"]);
+        layers.adapt();
+        assert_eq!(
+            resolve(&layers).unwrap_err().to_string(),
+            "setting profile from the command line: \"castle\" is none of home, vps, server"
+        );
     }
 
     #[test]
@@ -740,6 +870,31 @@ mod tests {
         assert!(resolve(&layers).unwrap_err().to_string().contains("--ids spread"));
         flag(&mut layers, "ids", &["spread"]);
         assert_eq!(resolve(&layers).unwrap().nodes_per_port, 3);
+    }
+
+    #[test]
+    fn nodes_move_once_in_two_hours_at_most_and_not_by_default() {
+        let mut layers = Layers::defaults();
+        assert_eq!(resolve(&layers).unwrap().move_nodes, None);
+        flag(&mut layers, "move-nodes", &["6h"]);
+        assert_eq!(resolve(&layers).unwrap().move_nodes, Some(Duration::from_secs(6 * 3600)));
+        flag(&mut layers, "move-nodes", &["119m"]);
+        assert_eq!(
+            resolve(&layers).unwrap_err().to_string(),
+            "setting move-nodes from the command line: \"119m\" is outside of 2h..30days"
+        );
+    }
+
+    #[test]
+    fn on_loopback_nobody_becomes_read_only_unasked() {
+        let mut layers = Layers::defaults();
+        assert_eq!(resolve(&layers).unwrap().read_only, ReadOnly::Auto);
+        flag(&mut layers, "bind", &["127.0.0.5"]);
+        assert_eq!(resolve(&layers).unwrap().read_only, ReadOnly::Off);
+        flag(&mut layers, "read-only", &["on"]);
+        assert_eq!(resolve(&layers).unwrap().read_only, ReadOnly::On);
+        flag(&mut layers, "read-only", &["perhaps"]);
+        assert!(resolve(&layers).unwrap_err().to_string().ends_with("\"perhaps\" is none of auto, on, off"));
     }
 
     #[test]

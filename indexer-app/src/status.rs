@@ -5,6 +5,8 @@ use std::{fmt, io, time::Duration};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::db::RunLimit;
+
 /// Redraws of the live block a second, at most.
 const REDRAWS_PER_SECOND: u8 = 4;
 
@@ -54,6 +56,8 @@ pub struct Snapshot {
     pub database: DatabaseState,
     /// The sweep of a one-shot run or the newest one: nodes visited, and still to visit.
     pub sweep: (u64, u64),
+    /// Budgets and queues.
+    pub limits: Vec<RunLimit>,
 }
 
 /// What is known of the database.
@@ -89,10 +93,14 @@ impl Snapshot {
             self.failed.iter().take(4).map(|(reason, count)| format!("  {reason} {count}")).collect();
         let backlog = self.backlog.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
         let torrents = self.torrents.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
+        let budgets: Vec<_> = self.limits.iter().filter_map(budget).collect();
+        let queues: Vec<_> = self.limits.iter().filter_map(queue).collect();
         format!(
             "\nup       {}   database {}\n\
                dht      {} nodes on {} ports, {} contacts, {} nodes known\n\
                packets  {:.0}/s in, {:.0}/s out   sweep: {} nodes visited, {} to go\n\
+               budgets  {}\n\
+               queues   {}\n\
                hashes   {} new, {} known   {} wait, {} in the backlog\n\
                fetches  {} in flight, {} lookups   {} fetched, {} failed{failed}\n\
                stored   {} in this run, {:.1}/s   {torrents} torrents in all",
@@ -106,6 +114,8 @@ impl Snapshot {
             self.packets_out_rate,
             self.sweep.0,
             self.sweep.1,
+            budgets.join(", "),
+            queues.join(", "),
             self.hashes_new,
             self.hashes_known,
             self.waiting,
@@ -118,6 +128,22 @@ impl Snapshot {
             self.stored_rate,
         )
     }
+}
+
+/// A budget in a few words: what was used of what is allowed, and how often it held something back in the last minute.
+/// Those of each remote have no use that could be told in a number.
+fn budget(limit: &RunLimit) -> Option<String> {
+    let (period, used) = (limit.period?, limit.used?);
+    let period = if period == Duration::from_secs(60) { "min" } else { "s" };
+    let held =
+        if limit.held_lately > 0 { format!(" (held back {}x)", limit.held_lately) } else { String::new() };
+    Some(format!("{} {used}/{} per {period}{held}", limit.name, limit.allowed))
+}
+
+/// A queue that holds something, in a few words.
+fn queue(limit: &RunLimit) -> Option<String> {
+    let used = limit.used.filter(|used| limit.period.is_none() && *used > 0)?;
+    Some(format!("{used} {}", limit.name))
 }
 
 /// Each line cut to the width of the terminal: a wrapped line would leave its end behind at the next redraw.
@@ -230,6 +256,11 @@ impl io::Write for ScreenWriter {
 mod tests {
     use super::*;
 
+    fn limit(name: &str, period: Option<u64>, allowed: u64, used: Option<u64>, held_lately: u64) -> RunLimit {
+        let (name, period) = (name.to_owned(), period.map(Duration::from_secs));
+        RunLimit { name, period, allowed, used, held: 2 * held_lately, held_lately }
+    }
+
     #[test]
     fn the_block_has_every_number_and_fits_the_terminal() {
         let snapshot = Snapshot {
@@ -242,6 +273,13 @@ mod tests {
             stored_rate: 3.25,
             torrents: Some(1042),
             database: DatabaseState::Down("gone".to_owned()),
+            limits: vec![
+                limit("packets", Some(1), 150, Some(148), 12),
+                limit("new endpoints", Some(60), 1_200, Some(7), 0),
+                limit("queries to one IP", Some(1), 1, None, 3),
+                limit("visits in flight", None, 512, Some(99), 0),
+                limit("answers waiting", None, 4_096, Some(0), 0),
+            ],
             ..Snapshot::default()
         };
         let block = snapshot.block();
@@ -249,6 +287,8 @@ mod tests {
             "up       1m 1s",
             "DOWN: gone",
             "8 nodes on 0 ports, 1234 contacts",
+            "budgets  packets 148/150 per s (held back 12x), new endpoints 7/1200 per min\n",
+            "queues   99 visits in flight\n",
             "77 new",
             "0 fetched, 7 failed",
             "connect timeout 5",

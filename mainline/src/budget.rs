@@ -1,13 +1,61 @@
-//! Budgets for all remotes together: packets a second, and new endpoints a minute.
+//! Budgets for all remotes together: packets and bytes a second, and new endpoints a minute.
 //!
 //! What kills a home router is the number of distinct remote endpoints a minute (each is a NAT
-//! state), then packets per second: so both are bounded, each on its own.
+//! state), then packets per second; what fills a line up are bytes: answers are three times as long as queries. So
+//! each is bounded on its own.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::endpoint::Endpoint;
+
+/// A budget that is shared by everything we send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BudgetKind {
+    /// Datagrams a second, answers included.
+    Packets,
+    /// Bytes a second that these carry.
+    Bytes,
+    /// Endpoints a minute that we begin to speak to.
+    Endpoints,
+}
+
+impl BudgetKind {
+    /// All of them.
+    pub const ALL: [BudgetKind; 3] = [BudgetKind::Packets, BudgetKind::Bytes, BudgetKind::Endpoints];
+
+    /// The name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            BudgetKind::Packets => "packets",
+            BudgetKind::Bytes => "bytes",
+            BudgetKind::Endpoints => "new endpoints",
+        }
+    }
+
+    /// The time for which [`BudgetUse::limit`] holds.
+    pub const fn period(self) -> Duration {
+        match self {
+            BudgetKind::Packets | BudgetKind::Bytes => SECOND,
+            BudgetKind::Endpoints => MINUTE,
+        }
+    }
+}
+
+/// How a budget stands. What was used and held back counts from the start on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetUse {
+    /// Which one.
+    pub kind: BudgetKind,
+    /// What it allows in a [`period`](BudgetKind::period), beside a burst of a quarter of a second (endpoints: two seconds).
+    pub limit: u64,
+    /// What was taken from it.
+    pub used: u64,
+    /// Times that it kept something from being sent: answers that were not given for it, and turns of queries that it
+    /// ended before all that could be asked were.
+    pub held: u64,
+}
 
 /// Tokens that come at a steady rate, up to a burst.
 #[derive(Debug)]
@@ -23,7 +71,9 @@ pub(crate) struct Bucket {
 impl Bucket {
     /// `rate` tokens in each `period`, at most `burst` at once. The bucket starts full.
     pub(crate) fn new(rate: u32, period: Duration, burst: u32) -> Bucket {
-        let step = period / rate.max(1);
+        // Rounded up, so that it is never more than the rate: at 100 MB a second a token takes 10 ns.
+        let step = period.as_nanos().div_ceil(u128::from(rate.max(1)));
+        let step = Duration::from_nanos(u64::try_from(step).unwrap_or(u64::MAX));
         Bucket { step, depth: step * burst.max(1), full_at: Duration::ZERO }
     }
 
@@ -36,46 +86,101 @@ impl Bucket {
 
     /// Takes a token if more than `reserve` are there.
     pub(crate) fn take(&mut self, now: Duration, reserve: u32) -> bool {
-        if self.tokens(now) <= reserve {
-            return false;
+        let has = self.tokens(now) > reserve;
+        if has {
+            self.spend(now, 1);
         }
-        self.full_at = self.full_at.max(now) + self.step;
-        true
+        has
+    }
+
+    /// Takes tokens. Those that are not there have to come before there are any again.
+    pub(crate) fn spend(&mut self, now: Duration, tokens: u32) {
+        self.full_at = self.full_at.max(now) + self.step * tokens;
     }
 }
 
-/// The budget for datagrams.
+/// A bucket of which a quarter is kept for answers.
 #[derive(Debug)]
-pub(crate) struct PacketBudget {
+struct Share {
     bucket: Bucket,
+    limit: u32,
     reserve: u32,
+    used: u64,
+    held: u64,
 }
 
-impl PacketBudget {
-    pub(crate) fn new(packets_per_second: u32) -> PacketBudget {
-        // A quarter of a second's worth at once; a quarter of that only for answers.
-        let burst = (packets_per_second / 4).max(4);
-        PacketBudget { bucket: Bucket::new(packets_per_second, SECOND, burst), reserve: burst / 4 }
+impl Share {
+    /// A quarter of a second's worth at once, and at least `burst_min`.
+    fn new(limit: u32, burst_min: u32) -> Share {
+        let burst = (limit / 4).max(burst_min);
+        Share { bucket: Bucket::new(limit, SECOND, burst), limit, reserve: burst / 4, used: 0, held: 0 }
     }
 
-    /// Whether a query may be sent, which it then counts as.
-    pub(crate) fn query(&mut self, now: Duration) -> bool {
-        self.bucket.take(now, self.reserve)
+    fn has(&self, now: Duration, kind: Sending) -> bool {
+        let reserve = if kind == Sending::Query { self.reserve } else { 0 };
+        self.bucket.tokens(now) > reserve
     }
 
-    /// Whether a query may be sent.
-    pub(crate) fn has_query(&self, now: Duration) -> bool {
-        self.bucket.tokens(now) > self.reserve
+    fn spend(&mut self, now: Duration, tokens: u32) {
+        self.bucket.spend(now, tokens);
+        self.used += u64::from(tokens);
     }
 
-    /// Whether an answer may be sent.
-    pub(crate) fn has_answer(&self, now: Duration) -> bool {
-        self.bucket.tokens(now) > 0
+    fn report(&self, kind: BudgetKind) -> BudgetUse {
+        BudgetUse { kind, limit: self.limit.into(), used: self.used, held: self.held }
+    }
+}
+
+/// What is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sending {
+    /// A question of ours, which can wait.
+    Query,
+    /// An answer, for which a share is kept: whoever is asked much would otherwise ask nothing, or answer nothing.
+    Answer,
+}
+
+/// The budgets for datagrams and for their bytes.
+#[derive(Debug)]
+pub(crate) struct SendBudget {
+    packets: Share,
+    bytes: Share,
+}
+
+impl SendBudget {
+    pub(crate) fn new(packets_per_second: u32, bytes_per_second: u32) -> SendBudget {
+        SendBudget {
+            packets: Share::new(packets_per_second, PACKETS_BURST_MIN),
+            bytes: Share::new(bytes_per_second, BYTES_BURST_MIN),
+        }
     }
 
-    /// Whether an answer may be sent, which it then counts as.
-    pub(crate) fn answer(&mut self, now: Duration) -> bool {
-        self.bucket.take(now, 0)
+    /// Whether a datagram may be sent. How long it is nobody knows yet: it may take the bytes of the next ones with it, by
+    /// one datagram at most.
+    pub(crate) fn has(&self, now: Duration, kind: Sending) -> bool {
+        self.packets.has(now, kind) && self.bytes.has(now, kind)
+    }
+
+    /// A datagram is sent.
+    pub(crate) fn spend(&mut self, now: Duration, bytes: usize) {
+        self.packets.spend(now, 1);
+        self.bytes.spend(now, u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
+    /// Something is not sent, or not yet, for want of what [`has`](SendBudget::has) has looked for.
+    pub(crate) fn held_back(&mut self, now: Duration, kind: Sending) {
+        for share in [&mut self.packets, &mut self.bytes] {
+            share.held += u64::from(!share.has(now, kind));
+        }
+    }
+
+    /// An answer is not given for want of packets in the share of those who have it.
+    pub(crate) fn held_back_a_share(&mut self) {
+        self.packets.held += 1;
+    }
+
+    pub(crate) fn report(&self) -> [BudgetUse; 2] {
+        [self.packets.report(BudgetKind::Packets), self.bytes.report(BudgetKind::Bytes)]
     }
 }
 
@@ -87,6 +192,9 @@ pub(crate) struct EndpointBudget {
     recent: HashSet<Endpoint>,
     before: HashSet<Endpoint>,
     span_ends: Duration,
+    limit: u32,
+    used: u64,
+    held: u64,
 }
 
 impl EndpointBudget {
@@ -97,6 +205,9 @@ impl EndpointBudget {
             recent: HashSet::new(),
             before: HashSet::new(),
             span_ends: NAT_LIFETIME,
+            limit: new_endpoints_per_minute,
+            used: 0,
+            held: 0,
         }
     }
 
@@ -119,10 +230,21 @@ impl EndpointBudget {
         // Twice the budget at most are in the sets: each insertion below costs a token or moves one over.
         if !self.recent.contains(&to) {
             if !self.before.contains(&to) {
-                self.bucket.take(now, 0);
+                self.bucket.spend(now, 1);
+                self.used += 1;
             }
             self.recent.insert(to);
         }
+    }
+
+    /// Somebody is not spoken to, or not yet, for want of room.
+    pub(crate) fn held_back(&mut self) {
+        self.held += 1;
+    }
+
+    pub(crate) fn report(&self) -> BudgetUse {
+        let (limit, used, held) = (self.limit.into(), self.used, self.held);
+        BudgetUse { kind: BudgetKind::Endpoints, limit, used, held }
     }
 
     fn turn(&mut self, now: Duration) {
@@ -137,6 +259,12 @@ impl EndpointBudget {
         self.span_ends = now + NAT_LIFETIME;
     }
 }
+
+/// Packets at once that the least budget allows: three queries, and an answer.
+const PACKETS_BURST_MIN: u32 = 4;
+
+/// Bytes at once that the least budget allows: two of the longest datagrams that we send, one of them an answer.
+const BYTES_BURST_MIN: u32 = 2_048;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -153,6 +281,17 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    /// Sends a datagram if the budget has it.
+    fn send(budget: &mut SendBudget, ms: u64, kind: Sending, bytes: usize) -> bool {
+        let has = budget.has(at(ms), kind);
+        if has {
+            budget.spend(at(ms), bytes)
+        } else {
+            budget.held_back(at(ms), kind)
+        }
+        has
+    }
+
     #[test]
     fn a_bucket_gives_its_burst_and_then_its_rate() {
         let mut bucket = Bucket::new(10, SECOND, 3);
@@ -166,8 +305,8 @@ mod tests {
 
     #[test]
     fn over_any_second_no_more_than_rate_and_burst_are_sent() {
-        let mut budget = PacketBudget::new(100);
-        let sent: Vec<u64> = (0..10_000).filter(|ms| budget.query(at(*ms))).collect();
+        let mut budget = SendBudget::new(100, 1_000_000);
+        let sent: Vec<u64> = (0..10_000).filter(|ms| send(&mut budget, *ms, Sending::Query, 100)).collect();
         let most = sent
             .iter()
             .map(|from| sent.iter().filter(|ms| **ms >= *from && **ms < from + 1_000).count())
@@ -177,11 +316,45 @@ mod tests {
     }
 
     #[test]
+    fn over_any_second_no_more_bytes_than_rate_burst_and_a_datagram_are_sent() {
+        let mut budget = SendBudget::new(1_000_000, 50_000);
+        let lengths = |ms: u64| 60 + (ms as usize * 7_919) % 964;
+        let sent: Vec<u64> = (0..10_000)
+            .filter(|ms| {
+                let kind = if ms % 3 == 0 { Sending::Answer } else { Sending::Query };
+                send(&mut budget, *ms, kind, lengths(*ms))
+            })
+            .collect();
+        for from in &sent {
+            let within = sent.iter().filter(|ms| **ms >= *from && **ms < from + 1_000);
+            let bytes: usize = within.map(|ms| lengths(*ms)).sum();
+            assert!(bytes <= 50_000 + 12_500 + 1_024, "{bytes} bytes from {from} ms on");
+        }
+        let all: usize = sent.iter().map(|ms| lengths(*ms)).sum();
+        assert!(all >= 490_000, "{all}");
+        let [packets, bytes] = budget.report();
+        assert_eq!((packets.used, packets.held), (sent.len() as u64, 0));
+        assert_eq!((bytes.used, bytes.held), (all as u64, 10_000 - sent.len() as u64));
+    }
+
+    #[test]
     fn a_share_is_kept_for_answers() {
-        let mut budget = PacketBudget::new(100);
-        let queries = (0..100).filter(|_| budget.query(at(0))).count();
-        let answers = (0..100).filter(|_| budget.answer(at(0))).count();
+        let mut budget = SendBudget::new(100, 1_000_000);
+        let queries = (0..100).filter(|_| send(&mut budget, 0, Sending::Query, 100)).count();
+        let answers = (0..100).filter(|_| send(&mut budget, 0, Sending::Answer, 100)).count();
         assert_eq!((queries, answers), (19, 6));
+        let mut budget = SendBudget::new(1_000, 40_000);
+        let queries = (0..100).filter(|_| send(&mut budget, 0, Sending::Query, 100)).count();
+        let answers = (0..100).filter(|_| send(&mut budget, 0, Sending::Answer, 500)).count();
+        assert_eq!((queries, answers), (75, 5));
+    }
+
+    #[test]
+    fn the_least_budget_allows_a_datagram_of_each_kind() {
+        let mut budget = SendBudget::new(1, 1_000);
+        assert!(send(&mut budget, 0, Sending::Query, 100));
+        assert!(send(&mut budget, 0, Sending::Answer, 1_024));
+        assert!(send(&mut budget, 600_000, Sending::Query, 100));
     }
 
     #[test]
@@ -193,9 +366,13 @@ mod tests {
             if budget.allows(at(0), addr(n)) {
                 budget.count(at(0), addr(n));
                 spoken += 1;
+            } else {
+                budget.held_back();
             }
         }
         assert_eq!(spoken, 8);
+        let report = budget.report();
+        assert_eq!((report.limit, report.used, report.held), (60, 8, 91));
         assert!(budget.allows(at(0), addr(1)));
         assert!(!budget.allows(at(0), addr(99)));
         // Spoken to all the time, an endpoint stays known; left alone it is new again.

@@ -1,6 +1,6 @@
 //! What a [`Dht`](crate::Dht) is told once, at its start.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use krpc::{ClientVersion, NodeId};
@@ -54,8 +54,10 @@ pub struct Config {
     pub retry_worth: f64,
     /// The `v` of our messages.
     pub version: ClientVersion,
-    /// BEP 43: we cannot be reached from outside, so we say so and answer nothing.
-    pub read_only: bool,
+    /// BEP 43: whether we say that we cannot be reached from outside, and answer nothing.
+    pub read_only: ReadOnly,
+    /// Local addresses (of [`ports`](Config::ports)) with the external ones that an earlier run has found out for them.
+    pub known_external: Vec<(IpAddr, IpAddr)>,
     /// Budgets and bounds.
     pub limits: Limits,
 }
@@ -74,7 +76,8 @@ impl Config {
             decay: Decay::default(),
             retry_worth: RETRY_WORTH,
             version: VERSION,
-            read_only: false,
+            read_only: ReadOnly::Off,
+            known_external: Vec::new(),
             limits: Limits::home(),
         }
     }
@@ -102,6 +105,7 @@ impl Config {
         let limits = &self.limits;
         for (name, value) in [
             ("packets_per_second", u64::from(limits.packets_per_second)),
+            ("bytes_per_second", u64::from(limits.bytes_per_second)),
             ("new_endpoints_per_minute", u64::from(limits.new_endpoints_per_minute)),
             ("nodes_max", limits.nodes_max as u64),
             ("contacts_max", limits.contacts_max as u64),
@@ -117,11 +121,26 @@ impl Config {
     }
 }
 
+/// Whether our nodes are read-only (BEP 43).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ReadOnly {
+    /// They answer, come what may.
+    #[default]
+    Off,
+    /// They are.
+    On,
+    /// Those behind a port are that nobody from outside reaches (see [`Reachability`](crate::Reachability)).
+    Auto,
+}
+
 /// Budgets towards the network and bounds of what is kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Datagrams sent a second, answers included. A quarter is kept for answers.
     pub packets_per_second: u32,
+    /// Bytes of datagrams sent a second, answers included, without the 28 (IPv6: 48) bytes of header of each. A quarter is
+    /// kept for answers.
+    pub bytes_per_second: u32,
     /// Remote endpoints a minute that we start to speak to: each costs a home router a NAT entry.
     pub new_endpoints_per_minute: u32,
     /// Nodes kept in the node table, about 250 bytes each.
@@ -147,6 +166,7 @@ impl Limits {
     pub const fn home() -> Limits {
         Limits {
             packets_per_second: 150,
+            bytes_per_second: 50_000,
             new_endpoints_per_minute: 1_200,
             nodes_max: 200_000,
             contacts_max: 100_000,
@@ -163,6 +183,7 @@ impl Limits {
     pub const fn vps() -> Limits {
         Limits {
             packets_per_second: 1_000,
+            bytes_per_second: 400_000,
             new_endpoints_per_minute: 20_000,
             nodes_max: 1_000_000,
             contacts_max: 400_000,
@@ -179,6 +200,7 @@ impl Limits {
     pub const fn server() -> Limits {
         Limits {
             packets_per_second: 10_000,
+            bytes_per_second: 4_000_000,
             new_endpoints_per_minute: 200_000,
             nodes_max: 4_000_000,
             contacts_max: 1_500_000,

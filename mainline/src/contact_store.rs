@@ -116,6 +116,8 @@ pub struct ContactStore<A> {
     free_first: u32,
     free_last: u32,
     len: usize,
+    /// The references of all records together.
+    references: usize,
     capacity: usize,
     index: SlotIndex,
     key: HashKey,
@@ -134,6 +136,7 @@ impl<A: Address> ContactStore<A> {
             free_first: NO_SLOT,
             free_last: NO_SLOT,
             len: 0,
+            references: 0,
             capacity,
             index: SlotIndex::new(capacity),
             key,
@@ -203,8 +206,11 @@ impl<A: Address> ContactStore<A> {
 
     /// A routing table has begun to use the contact: it is not displaced.
     pub(crate) fn retain(&mut self, handle: ContactHandle) {
-        if let Some(record) = self.live_mut(handle) {
-            record.references = record.references.saturating_add(1);
+        if let Some(record) = self.live_mut(handle)
+            && record.references != u16::MAX
+        {
+            record.references += 1;
+            self.references += 1;
         }
     }
 
@@ -213,8 +219,10 @@ impl<A: Address> ContactStore<A> {
         if let Some(record) = self.live_mut(handle)
             // A counter that has once been full has lost count: it stays until the contact goes.
             && record.references != u16::MAX
+            && record.references > 0
         {
-            record.references = record.references.saturating_sub(1);
+            record.references -= 1;
+            self.references -= 1;
         }
     }
 
@@ -282,6 +290,11 @@ impl<A: Address> ContactStore<A> {
         self.len == 0
     }
 
+    /// Places in routing tables that name a contact, over all tables.
+    pub fn references(&self) -> usize {
+        self.references
+    }
+
     /// Contacts that it can hold.
     pub fn capacity(&self) -> usize {
         self.capacity
@@ -331,7 +344,8 @@ impl<A: Address> ContactStore<A> {
 
     fn take_out(&mut self, slot: usize) {
         let record = self.record(slot);
-        let hash = self.hash(record.addr, record.port);
+        let (hash, references) = (self.hash(record.addr, record.port), record.references);
+        self.references -= usize::from(references);
         // `index` and `chunks` are separate fields, which the borrow checker only sees when spelt out.
         let (chunks, key) = (&self.chunks, &self.key);
         self.index.remove(hash, slot as u32, |slot| {
@@ -410,6 +424,16 @@ impl Contacts {
             v4: ContactStore::new(v4_max, HashKey::derive(seed, "contacts v4")),
             v6: ContactStore::new(v6_max, HashKey::derive(seed, "contacts v6")),
         }
+    }
+
+    /// Contacts that both can hold.
+    pub fn capacity(&self) -> usize {
+        self.v4.capacity() + self.v6.capacity()
+    }
+
+    /// Places in routing tables that name a contact, over all tables of both families.
+    pub fn references(&self) -> usize {
+        self.v4.references() + self.v6.references()
     }
 
     /// Contacts in both.
@@ -670,12 +694,16 @@ mod tests {
             }
         }
         assert_eq!(store.seen(later, id(5), ip(5), 6881), Seen::Full);
+        assert_eq!(store.references(), 3);
         store.release(young);
+        assert_eq!(store.references(), 2);
         assert!(matches!(store.seen(later, id(5), ip(5), 6881), Seen::New(_)));
         assert_eq!(
             store.counters(),
             ContactCounters { added: 5, refused: 1, displaced: 2, ..Default::default() }
         );
+        assert!(store.remove(used));
+        assert_eq!(store.references(), 1);
     }
 
     #[test]

@@ -228,14 +228,12 @@ pub struct Counters {
     pub queries_timed_out: u64,
     /// Queries put off because the remote's budget was used up.
     pub limited_by_remote: u64,
-    /// Queries put off because the budget for all packets was used up.
-    pub limited_by_packets: u64,
-    /// Queries put off because the budget for new endpoints was used up.
-    pub limited_by_endpoints: u64,
     /// Queries put off because too many were without an answer.
     pub limited_by_queries: u64,
     /// Answers that waited for the remote's budget.
     pub answers_delayed: u64,
+    /// Answers not given because as many waited as may wait, for one remote or for all.
+    pub answers_crowded_out: u64,
     /// Contacts named in answers that were not new.
     pub contacts_known: u64,
     /// Contacts named in answers that were taken up.
@@ -248,6 +246,8 @@ pub struct Counters {
     pub contacts_refused: u64,
     /// Remotes given up because their id changed.
     pub ids_changed: u64,
+    /// Moves of virtual nodes of ours to another id.
+    pub nodes_moved: u64,
     /// Lookups started.
     pub lookups_started: u64,
     /// Lookups ended with at least one peer.
@@ -320,6 +320,19 @@ impl Counters {
         self.sent.count(kind, bytes);
         self.sent_for[purpose as usize] += 1;
     }
+}
+
+/// A queue or a table with a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueUse {
+    /// What is in it, in a few words.
+    pub name: &'static str,
+    /// How much that is.
+    pub len: usize,
+    /// How much it can be.
+    pub max: usize,
+    /// What found no room, from the start on.
+    pub refused: u64,
 }
 
 /// What there is at this moment: bounded things, counted.

@@ -4,7 +4,7 @@
 //! `receive` (answers) and `serve` (queries), who may be asked what and when in `query`. There are three reasons to
 //! ask anybody anything: lookups (`search`), visits (`discovery`) and staying in the network (`upkeep`).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use krpc::{ClientVersion, CompactNode, Distance, NodeId, Want};
@@ -13,12 +13,12 @@ use rand::rngs::StdRng;
 
 use crate::bogon::AddressFilter;
 use crate::bootstrap::Bootstrap;
-use crate::budget::{EndpointBudget, PacketBudget};
-use crate::config::{Config, ConfigError, PortIndex};
+use crate::budget::{BudgetUse, EndpointBudget, SendBudget, Sending};
+use crate::config::{Config, ConfigError, Limits, PortIndex};
 use crate::contact_store::Contacts;
-use crate::counters::{Counters, Gauges};
+use crate::counters::{Counters, Gauges, QueueUse};
 use crate::event::{KnownNode, Support, SweepProgress};
-use crate::external_address::ExternalAddress;
+use crate::external_address::ExternalAddresses;
 use crate::freshness::Decay;
 use crate::id_mismatch::{self, IdMismatch};
 use crate::identity::{self, Identity};
@@ -31,6 +31,7 @@ use crate::output::Output;
 use crate::paced_queue::PacedQueue;
 use crate::population::Population;
 use crate::purpose::Purpose;
+use crate::reachability::{Reachability, ReachabilityWatch};
 use crate::routing_table::{K, PER_SUBNET};
 use crate::rtt::RttEstimator;
 use crate::serve::{ANSWERS_WAITING_PER_PARTY, WaitingAnswer};
@@ -54,7 +55,6 @@ pub struct Dht {
     // What it is.
     pub(crate) nodes: VirtualNodes,
     pub(crate) version: ClientVersion,
-    pub(crate) read_only: bool,
     pub(crate) want: Want,
     /// At most one node of a subnet is asked in a lookup; not on loopback, where all are in one.
     pub(crate) diverse: bool,
@@ -63,6 +63,7 @@ pub struct Dht {
     pub(crate) decay: Decay,
     pub(crate) retry_worth: f64,
     pub(crate) nodes_max: usize,
+    limits: Limits,
 
     // Whom it knows.
     pub(crate) contacts: Contacts,
@@ -71,7 +72,8 @@ pub struct Dht {
     pub(crate) filter: AddressFilter,
     pub(crate) unreachable: UnreachableCache,
     pub(crate) id_mismatch: IdMismatch,
-    pub(crate) external: [ExternalAddress; 2],
+    pub(crate) external: ExternalAddresses,
+    pub(crate) reachability: ReachabilityWatch,
 
     // What is in flight, and what waits.
     pub(crate) transactions: Transactions<Purpose>,
@@ -85,7 +87,7 @@ pub struct Dht {
     // What it may do.
     pub(crate) identity: Identity,
     pub(crate) limiter: Limiter,
-    pub(crate) packets: PacketBudget,
+    pub(crate) sending: SendBudget,
     pub(crate) endpoints: EndpointBudget,
     pub(crate) strangers: Strangers,
 
@@ -129,7 +131,6 @@ impl Dht {
         let mut dht = Dht {
             nodes,
             version: config.version,
-            read_only: config.read_only,
             want: Want::default(),
             diverse: !config.allow_loopback,
             min_sample_interval: config.min_sample_interval,
@@ -137,6 +138,7 @@ impl Dht {
             decay: config.decay,
             retry_worth: config.retry_worth,
             nodes_max: limits.nodes_max,
+            limits: *limits,
             contacts: Contacts::new(
                 if families[0] { limits.contacts_max } else { 0 },
                 if families[1] { limits.contacts_max } else { 0 },
@@ -150,7 +152,14 @@ impl Dht {
                 key("unreachable"),
             ),
             id_mismatch: IdMismatch::new(id_mismatch::PARTIES, key("id mismatch")),
-            external: [ExternalAddress::new(), ExternalAddress::new()],
+            external: ExternalAddresses::new(locals(), &config.known_external),
+            reachability: ReachabilityWatch::new(
+                config.read_only,
+                config.ports.len(),
+                limits.new_endpoints_per_minute,
+                key("reachability"),
+                now,
+            ),
             transactions: Transactions::new(limits.queries_max, key("transactions"), now),
             lookups: Lookups::new(limits.lookups_max, limits.lookups_waiting_max),
             visits: Visits::new(limits.visits_max),
@@ -163,7 +172,7 @@ impl Dht {
                 key("identity"),
             ),
             limiter: Limiter::new(limiter::places_for(limits.packets_per_second), key("limiter")),
-            packets: PacketBudget::new(limits.packets_per_second),
+            sending: SendBudget::new(limits.packets_per_second, limits.bytes_per_second),
             endpoints: EndpointBudget::new(limits.new_endpoints_per_minute),
             strangers: Strangers::new(limits.packets_per_second, limits.new_endpoints_per_minute),
             rtt: RttEstimator::new(),
@@ -179,6 +188,9 @@ impl Dht {
             named: Vec::new(),
             scratch: Vec::new(),
         };
+        for (_, external) in &config.known_external {
+            dht.filter.add_own(*external);
+        }
         dht.want = dht.wanted();
         Ok(dht)
     }
@@ -188,6 +200,7 @@ impl Dht {
         self.expire_queries(now, out);
         self.send_waiting_answers(now, out);
         self.keep_up(now, out);
+        self.reachability.look(now, |port, state| out.reachability(port, state));
         if now >= self.sweep_due {
             self.sweep_due = now + SWEEP_PAUSE;
             self.server.sweep(now);
@@ -229,9 +242,32 @@ impl Dht {
     }
 
     /// Moves a virtual node (by its place in [`Config::nodes`]) to another id, as when the external address turns out
-    /// to be another one (BEP 42). `false` when there is no such node, or the id is in use.
-    pub fn move_node(&mut self, index: u32, id: NodeId) -> bool {
-        self.nodes.move_to(NodeIndex(index), id, &mut self.contacts)
+    /// to be another one (BEP 42). It keeps the contacts that have a place in its new table, and looks up its new
+    /// neighbourhood. Remotes see an endpoint that has changed its id: who may be banned for that when it happens twice
+    /// within a quarter of an hour is for the caller to mind. `false` when there is no such node, or the id is in use.
+    pub fn move_node(&mut self, now: Duration, index: u32, id: NodeId) -> bool {
+        let moved = self.nodes.move_to(now, NodeIndex(index), id, &mut self.contacts);
+        if moved {
+            self.counters.nodes_moved += 1;
+            self.rounds.rejoin(NodeIndex(index));
+        }
+        moved
+    }
+
+    /// Our local addresses, each with the external one that others agree on (BEP 42).
+    pub fn external_addresses(&self) -> impl Iterator<Item = (IpAddr, Option<IpAddr>)> + '_ {
+        self.external.agreed()
+    }
+
+    /// Whether a port can be reached from outside, as far as it is known; and how many queries of nodes to which we had
+    /// not spoken have shown it.
+    pub fn reachability(&self, port: PortIndex) -> (Reachability, u64) {
+        (self.reachability.of(port), self.reachability.strangers(port))
+    }
+
+    /// Whether the nodes behind a port say that they cannot be reached, and answer nothing (BEP 43).
+    pub fn is_read_only(&self, port: PortIndex) -> bool {
+        self.reachability.is_read_only(port)
     }
 
     /// What has happened so far.
@@ -239,7 +275,45 @@ impl Dht {
         &self.counters
     }
 
-    /// What there is now. Costs a step for each virtual node.
+    /// How the budgets for all remotes together stand.
+    pub fn budgets(&self) -> [BudgetUse; 3] {
+        let [packets, bytes] = self.sending.report();
+        [packets, bytes, self.endpoints.report()]
+    }
+
+    /// How full the bounded queues and tables are.
+    pub fn queues(&self) -> [QueueUse; 8] {
+        let limits = &self.limits;
+        let queue = |name, len, max, refused| QueueUse { name, len, max, refused };
+        let contacts_refused = self.contacts.v4.counters().refused + self.contacts.v6.counters().refused;
+        [
+            queue(
+                "queries in flight",
+                self.transactions.len(),
+                limits.queries_max,
+                self.counters.limited_by_queries,
+            ),
+            queue("visits in flight", self.visits.len(), limits.visits_max, 0),
+            queue("nodes due for a visit", self.queue.ready(), limits.nodes_max, 0),
+            queue("lookups in flight", self.lookups.searching(), limits.lookups_max, 0),
+            queue(
+                "lookups waiting",
+                self.lookups.waiting(),
+                limits.lookups_waiting_max,
+                self.counters.lookups_refused,
+            ),
+            queue(
+                "answers waiting",
+                self.answers.len(),
+                limits.answers_waiting_max,
+                self.counters.answers_crowded_out,
+            ),
+            queue("nodes known", self.table.len(), limits.nodes_max, self.counters.contacts_refused),
+            queue("contacts", self.contacts.len(), self.contacts.capacity(), contacts_refused),
+        ]
+    }
+
+    /// What there is now. Costs the same however much that is.
     pub fn gauges(&self) -> Gauges {
         let tally = self.table.tally();
         Gauges {
@@ -250,7 +324,7 @@ impl Dht {
             nodes_sampling: tally.sampling,
             nodes_not_sampling: tally.not_sampling,
             contacts: self.contacts.len(),
-            table_entries: self.nodes.table_entries(),
+            table_entries: self.contacts.references(),
             queries: self.transactions.len(),
             lookups: self.lookups.searching(),
             lookups_waiting: self.lookups.waiting(),
@@ -296,11 +370,17 @@ impl Dht {
         }
     }
 
-    /// Goes on with whatever can go on, as far as the budget for all packets allows: two steps of lookups,
+    /// Goes on with whatever can go on, as far as the budgets for all remotes allow: two steps of lookups,
     /// then one of a visit, so that neither starves the other.
     pub(crate) fn run(&mut self, now: Duration, out: &mut Output) {
         let (mut lookups, mut visits) = (true, true);
-        while (lookups || visits) && self.packets.has_query(now) {
+        while lookups || visits {
+            if !self.sending.has(now, Sending::Query) {
+                if self.lookups.has_runnable() || self.visits.has_runnable() || self.queue.ready() > 0 {
+                    self.sending.held_back(now, Sending::Query);
+                }
+                break;
+            }
             self.turn = self.turn.wrapping_add(1);
             let lookup_first = !self.turn.is_multiple_of(3);
             if lookups && (lookup_first || !visits) {

@@ -80,6 +80,9 @@ impl Dht {
         }
         let room_for_new = self.endpoints.has_room(now);
         let Some((worth, at)) = self.queue.pop_ready(|worth| room_for_new || worth == Worth::Rich) else {
+            if !room_for_new && self.queue.ready() > 0 {
+                self.endpoints.held_back();
+            }
             return false;
         };
         let Some(node) = self.table.get(at) else { return true };
@@ -95,7 +98,7 @@ impl Dht {
             return true;
         }
         if !self.endpoints.allows(now, addr) {
-            self.counters.limited_by_endpoints += 1;
+            self.endpoints.held_back();
             self.queue.push_ready(worth, at);
             return false;
         }

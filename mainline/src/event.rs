@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use krpc::{ClientVersion, CompactNode, InfoHash, NodeId};
 
+use crate::config::PortIndex;
+use crate::reachability::Reachability;
 use crate::scrape::Scrape;
 
 /// Names a lookup that [`Dht::find_peers`](crate::Dht::find_peers) or [`Dht::scrape`](crate::Dht::scrape) has started.
@@ -37,8 +39,22 @@ pub enum Event<'a> {
     LookupDone(LookupReport),
     /// A visit to a node has ended.
     Visit(VisitRecord),
-    /// Enough independent nodes agree on a new external address of ours.
-    ExternalAddress(IpAddr),
+    /// Enough independent nodes agree on a new external address of ours: the ids of the nodes behind the ports of the local
+    /// one should follow it (BEP 42).
+    ExternalAddress {
+        /// As in [`Config::ports`](crate::Config::ports).
+        local: IpAddr,
+        /// As others see it.
+        external: IpAddr,
+    },
+    /// Something else is thought of whether a port can be reached from outside (only with
+    /// [`ReadOnly::Auto`](crate::ReadOnly::Auto)).
+    Reachability {
+        /// The port.
+        port: PortIndex,
+        /// What.
+        state: Reachability,
+    },
     /// The watchdog has found the engine cut off, or captured by nodes that lead nowhere: it starts
     /// again from the bootstrap addresses. Persisted nodes should be handed over once more.
     Reseeded,

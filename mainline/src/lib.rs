@@ -39,6 +39,7 @@ pub mod keyed_hash;
 pub mod limiter;
 pub mod paced_queue;
 pub mod peer_store;
+pub mod reachability;
 pub mod routing_table;
 pub mod rtt;
 pub mod scrape;
@@ -68,6 +69,7 @@ mod meet;
 mod node_table;
 mod odds;
 mod output;
+pub mod own_ids;
 mod population;
 mod purpose;
 mod query;
@@ -81,16 +83,19 @@ mod visit_queue;
 mod visits;
 mod watchdog;
 
+pub use budget::{BudgetKind, BudgetUse};
 pub use config::{
-    Config, ConfigError, EPOCH, Limits, MIN_SAMPLE_INTERVAL, PORTS_MAX, Port, PortIndex, VERSION,
+    Config, ConfigError, EPOCH, Limits, MIN_SAMPLE_INTERVAL, PORTS_MAX, Port, PortIndex, ReadOnly, VERSION,
     VIRTUAL_NODES_MAX, VirtualNodeConfig,
 };
-pub use counters::{Counters, DropReason, Gauges, MessageType, PacketUse, Traffic};
+pub use counters::{Counters, DropReason, Gauges, MessageType, PacketUse, QueueUse, Traffic};
 pub use dht::Dht;
 pub use event::{
     Busy, Event, HashSource, KnownNode, LookupId, LookupOutcome, LookupReport, Peer, Priority, Support,
     SweepProgress, VisitOutcome, VisitRecord,
 };
-pub use ids::{ids_for, spread_ids};
+pub use ids::spread_ids;
 pub use output::{Action, Output};
+pub use own_ids::{IdScheme, OwnIds};
+pub use reachability::Reachability;
 pub use scrape::Scrape;

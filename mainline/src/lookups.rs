@@ -207,6 +207,11 @@ impl Lookups {
         }
     }
 
+    /// Whether any lookup can go on.
+    pub(crate) fn has_runnable(&self) -> bool {
+        self.runnable.iter().any(|queue| !queue.is_empty())
+    }
+
     /// Makes those runnable whose time has come.
     pub(crate) fn wake(&mut self, now: Duration) {
         while let Some(Reverse((at, id))) = self.wakes.peek().copied() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use krpc::{ClientVersion, CompactNode, Method, NodeId};
 
+use crate::config::PortIndex;
 use crate::contact_store::Seen;
 use crate::dht::Dht;
 use crate::event::{Support, VisitOutcome};
@@ -185,15 +186,22 @@ impl Dht {
         }
     }
 
-    /// A node says what our address is (BEP 42).
-    pub(crate) fn vote(&mut self, voter: IpAddr, claim: IpAddr, out: &mut Output) {
+    /// A node says, in an answer that has come in at a port, what our address is (BEP 42).
+    pub(crate) fn vote(
+        &mut self,
+        now: Duration,
+        port: PortIndex,
+        voter: IpAddr,
+        claim: IpAddr,
+        out: &mut Output,
+    ) {
         let claim = claim.to_canonical();
         if self.filter.check_ip(claim).is_err() {
             return;
         }
-        if let Some(agreed) = self.external[Family::of(claim) as usize].vote(voter, claim) {
-            self.filter.add_own(agreed);
-            out.external_address(agreed);
+        if let Some((local, external)) = self.external.vote(now, usize::from(port.0), voter, claim) {
+            self.filter.add_own(external);
+            out.external_address(local, external);
         }
     }
 

@@ -8,6 +8,7 @@ use krpc::{CompactNode, InfoHash};
 
 use crate::config::PortIndex;
 use crate::event::{Event, HashSource, LookupId, LookupReport, Peer, VisitRecord};
+use crate::reachability::Reachability;
 
 /// Something the program has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,8 +169,12 @@ impl Output {
         self.events.push(Stored::Visit(record));
     }
 
-    pub(crate) fn external_address(&mut self, address: IpAddr) {
-        self.events.push(Stored::ExternalAddress(address));
+    pub(crate) fn external_address(&mut self, local: IpAddr, external: IpAddr) {
+        self.events.push(Stored::ExternalAddress { local, external });
+    }
+
+    pub(crate) fn reachability(&mut self, port: PortIndex, state: Reachability) {
+        self.events.push(Stored::Reachability { port, state });
     }
 
     pub(crate) fn reseeded(&mut self) {
@@ -199,7 +204,10 @@ impl Output {
             },
             Stored::LookupDone(report) => Event::LookupDone(*report),
             Stored::Visit(record) => Event::Visit(*record),
-            Stored::ExternalAddress(address) => Event::ExternalAddress(*address),
+            Stored::ExternalAddress { local, external } => {
+                Event::ExternalAddress { local: *local, external: *external }
+            }
+            Stored::Reachability { port, state } => Event::Reachability { port: *port, state: *state },
             Stored::Reseeded => Event::Reseeded,
         })
     }
@@ -238,7 +246,14 @@ enum Stored {
     },
     LookupDone(LookupReport),
     Visit(VisitRecord),
-    ExternalAddress(IpAddr),
+    ExternalAddress {
+        local: IpAddr,
+        external: IpAddr,
+    },
+    Reachability {
+        port: PortIndex,
+        state: Reachability,
+    },
     Reseeded,
 }
 

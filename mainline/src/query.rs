@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use krpc::{Method, NodeId, Want, encode};
 
+use crate::budget::Sending;
 use crate::counters::{MessageType, PacketUse};
 use crate::dht::Dht;
 use crate::limiter::Refusal;
@@ -19,7 +20,7 @@ use crate::virtual_node::Family;
 pub(crate) enum NotNow {
     /// The remote's own budget allows it from this time on.
     Remote(Duration),
-    /// No remote can be asked now: the budget for packets is used up, or too many queries wait for an answer.
+    /// No remote can be asked now: the budget for packets or for bytes is used up, or too many queries wait for an answer.
     Busy,
     /// No remote can be asked that was not asked lately: the budget for new endpoints is used up.
     NoNewEndpoints,
@@ -46,11 +47,11 @@ impl Dht {
             return Err(NotNow::Busy);
         }
         if !self.endpoints.allows(now, to) {
-            self.counters.limited_by_endpoints += 1;
+            self.endpoints.held_back();
             return Err(NotNow::NoNewEndpoints);
         }
-        if !self.packets.has_query(now) {
-            self.counters.limited_by_packets += 1;
+        if !self.sending.has(now, Sending::Query) {
+            self.sending.held_back(now, Sending::Query);
             return Err(NotNow::Busy);
         }
         let Some(speaker) = self.identity.speaker(&self.nodes, to, id) else { return Err(NotNow::Never) };
@@ -66,17 +67,18 @@ impl Dht {
         let Ok(tid) = self.transactions.begin(now, port, to, self.rtt.timeout(), purpose) else {
             return Err(NotNow::Busy);
         };
-        self.packets.query(now);
         self.endpoints.count(now, to);
+        self.reachability.sent(now, to.ip());
         let query = encode::Query {
             tid: tid.as_bytes(),
             id: own_id,
             version: Some(self.version),
-            read_only: self.read_only,
+            read_only: self.reachability.is_read_only(port),
             want: self.want,
             method,
         };
         let bytes = out.send(port, to, |buffer| query.encode(buffer));
+        self.sending.spend(now, bytes);
         self.counters.sent(self.use_of(purpose), MessageType::of(&method), bytes);
         Ok(())
     }

@@ -97,6 +97,9 @@ impl Dht {
             Kind::Query(query) => self.serve(now, port, from, message, query, out),
             Kind::Reply(reply) => {
                 let answered = self.answered(now, port, from, message).ok_or(DropReason::Unsolicited)?;
+                if let (Some(_), Some(claim)) = (reply.id, message.ip) {
+                    self.vote(now, port, from.ip(), claim.ip(), out);
+                }
                 self.reply(now, from, message, reply, answered, out);
                 Ok(())
             }
@@ -119,6 +122,7 @@ impl Dht {
         let answered = self.transactions.answered(now, port, from, message.tid.bytes()?)?;
         self.rtt.observe(answered.rtt);
         self.watchdog.answered(now);
+        self.reachability.answered(port);
         Some(answered)
     }
 
@@ -137,9 +141,6 @@ impl Dht {
             return self.failed(now, from, purpose, late, out);
         };
         self.counters.queries_answered += 1;
-        if let Some(claim) = message.ip {
-            self.vote(from.ip(), claim.ip(), out);
-        }
         if !late && self.was_certain(from, purpose) {
             self.odds.exchanged(true);
         }

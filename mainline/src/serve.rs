@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use krpc::{CompactNode, Message, Method, ParseError, Query};
 
+use crate::budget::Sending;
 use crate::config::PortIndex;
 use crate::counters::{DropReason, MessageType, PacketUse};
 use crate::dht::Dht;
 use crate::limiter::Refusal;
 use crate::output::Output;
 use crate::paced_queue::RETRY_AFTER;
+use crate::reachability::Reachability;
 use crate::server::{Asked, Served};
 
 /// An answer that waits for the budget of its remote.
@@ -33,26 +35,35 @@ impl Dht {
         query: &Query<'_>,
         out: &mut Output,
     ) -> Result<(), DropReason> {
+        if self.reachability.queried(now, port, from.ip()) {
+            out.reachability(port, Reachability::Reachable);
+        }
         // What is over budget is not listened to either: a flood would make the program remember what it is fed.
         let known = self.is_verified(from);
-        if self.read_only {
+        if self.reachability.is_read_only(port) {
             if known || self.strangers.answer(now) {
                 self.listen(now, from, message, query, out);
             }
             return Err(DropReason::ReadOnly);
         }
+        if !self.sending.has(now, Sending::Answer) {
+            self.sending.held_back(now, Sending::Answer);
+            return Err(DropReason::OverBudget);
+        }
         // The line of a flooder does not get longer than what is worth waiting for.
-        if self.answers.waiting_for(from.ip()) >= ANSWERS_WAITING_PER_PARTY
-            || !self.packets.has_answer(now)
-            || !(known || self.strangers.answer(now))
-        {
+        if self.answers.waiting_for(from.ip()) >= ANSWERS_WAITING_PER_PARTY {
+            self.counters.answers_crowded_out += 1;
+            return Err(DropReason::OverBudget);
+        }
+        if !known && !self.strangers.answer(now) {
+            self.sending.held_back_a_share();
             return Err(DropReason::OverBudget);
         }
         let ready = self.limiter.reply(now, from.ip());
         if ready.is_err() && self.answers.is_full() {
+            self.counters.answers_crowded_out += 1;
             return Err(DropReason::OverBudget);
         }
-        self.packets.answer(now);
         self.listen(now, from, message, query, out);
         let aim = query.method.target().unwrap_or(query.id);
         let answering =
@@ -64,6 +75,8 @@ impl Dht {
                 let (served, bytes) =
                     out.try_send(port, from, |buffer| server.answer(now, &asked, nodes, contacts, buffer));
                 if bytes > 0 {
+                    self.sending.spend(now, bytes);
+                    self.reachability.sent(now, from.ip());
                     self.counters.sent(PacketUse::Answers, kind_of(served), bytes);
                 }
                 served
@@ -82,6 +95,7 @@ impl Dht {
                 let answer = WaitingAnswer { port, to: from, kind: kind_of(served), payload };
                 let refused = self.answers.push(ready_at, from.ip(), answer).is_err();
                 if refused {
+                    self.counters.answers_crowded_out += 1;
                     self.counters.drop(DropReason::OverBudget);
                 } else {
                     self.counters.answers_delayed += 1;
@@ -132,30 +146,44 @@ impl Dht {
         datagram: &[u8],
         out: &mut Output,
     ) {
-        if self.read_only || !error.is_answerable() || self.answers.waiting_for(from.ip()) > 0 {
+        if self.reachability.is_read_only(port)
+            || !error.is_answerable()
+            || self.answers.waiting_for(from.ip()) > 0
+        {
+            return;
+        }
+        if !self.sending.has(now, Sending::Answer) {
+            self.sending.held_back(now, Sending::Answer);
             return;
         }
         // In this order: a flood that we have no packets for takes no places in the limiter's table.
-        if !self.packets.has_answer(now)
-            || !(self.is_verified(from) || self.strangers.answer(now))
+        if !(self.is_verified(from) || self.strangers.answer(now))
             || self.limiter.reply(now, from.ip()).is_err()
         {
             return;
         }
-        self.packets.answer(now);
         let server = &self.server;
         let refuse = |buffer: &mut Vec<u8>| server.refuse_malformed(error, datagram, from, buffer);
         let (refused, bytes) = out.try_send(port, from, refuse);
         if refused {
+            self.sending.spend(now, bytes);
+            self.reachability.sent(now, from.ip());
             self.counters.sent(PacketUse::Answers, MessageType::Error, bytes);
         }
     }
 
-    /// Sends the answers whose remotes' budgets allow it now.
+    /// Sends the answers whose remotes' budgets allow it now, as far as the budgets for all do.
     pub(crate) fn send_waiting_answers(&mut self, now: Duration, out: &mut Output) {
-        while let Some((_, answer)) = self.answers.pop_ready(now, |ip| self.limiter.reply(now, ip)) {
+        while self.sending.has(now, Sending::Answer) {
+            let ready = self.answers.pop_ready(now, |ip| self.limiter.reply(now, ip));
+            let Some((_, answer)) = ready else { return };
             let bytes = out.send(answer.port, answer.to, |buffer| buffer.extend_from_slice(&answer.payload));
+            self.sending.spend(now, bytes);
+            self.reachability.sent(now, answer.to.ip());
             self.counters.sent(PacketUse::Answers, answer.kind, bytes);
+        }
+        if self.answers.next_ready().is_some_and(|at| at <= now) {
+            self.sending.held_back(now, Sending::Answer);
         }
     }
 }

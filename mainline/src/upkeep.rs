@@ -1,5 +1,6 @@
 //! Staying in the network: entering it, joining it with each virtual node, and keeping the routing tables alive.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use krpc::{Method, NodeId};
@@ -16,8 +17,11 @@ use crate::virtual_node::{Family, NodeIndex};
 pub(crate) struct Rounds {
     /// Virtual nodes that have not looked up their own id yet: from this one on.
     join_next: u32,
-    /// Lookups of own ids in flight.
-    joining: u32,
+    /// Virtual nodes that have moved and not looked up their new id yet.
+    moved: BTreeSet<NodeIndex>,
+    /// Own ids that are being looked up, as many as there may be such lookups. The id and not its number: a node may move in the
+    /// meantime.
+    joining: BTreeSet<NodeId>,
     /// The virtual node whose table is looked after next.
     table_next: u32,
     /// Tables looked after so far.
@@ -28,6 +32,13 @@ pub(crate) struct Rounds {
     slice_next: usize,
     slice_due: Duration,
     bootstrap_turn: u32,
+}
+
+impl Rounds {
+    /// A virtual node has another id, which is to be looked up.
+    pub(crate) fn rejoin(&mut self, index: NodeIndex) {
+        self.moved.insert(index);
+    }
 }
 
 impl Dht {
@@ -48,15 +59,14 @@ impl Dht {
     /// Whether the start-up is over: every bootstrap address was tried, and every virtual node has joined, unless
     /// there is nobody to join.
     pub(crate) fn has_joined(&self) -> bool {
-        let joined = self.rounds.join_next >= self.joins() || self.table.len() == 0;
-        self.bootstrap.is_settled() && self.rounds.joining == 0 && joined
+        let all = self.rounds.join_next >= self.joins() && self.rounds.moved.is_empty();
+        let joined = all || self.table.len() == 0;
+        self.bootstrap.is_settled() && self.rounds.joining.is_empty() && joined
     }
 
     /// A lookup of ours for contacts is over.
     pub(crate) fn upkeep_lookup_done(&mut self, target: NodeId) {
-        if self.nodes.is_own(&target) {
-            self.rounds.joining = self.rounds.joining.saturating_sub(1);
-        }
+        self.rounds.joining.remove(&target);
     }
 
     /// Starts over from the bootstrap addresses.
@@ -84,8 +94,19 @@ impl Dht {
         }
     }
 
-    /// Has the virtual nodes look up their own ids, a few at a time.
+    /// Has the virtual nodes look up their own ids, a few at a time: those first that have moved, which also get what the
+    /// others know of their new neighbourhood.
     fn join(&mut self, now: Duration) {
+        while let Some(index) = self.rounds.moved.first().copied() {
+            if let Some(target) = self.nodes.node(index).map(|node| node.id) {
+                if !self.find_nodes(now, target) {
+                    return;
+                }
+                self.rounds.joining.insert(target);
+                self.share_contacts(now, index);
+            }
+            self.rounds.moved.pop_first();
+        }
         while self.rounds.join_next < self.joins() {
             let Some(node) = self.nodes.node(NodeIndex(self.rounds.join_next)) else { break };
             let (target, port) = (node.id, node.port);
@@ -95,7 +116,7 @@ impl Dht {
                 break;
             }
             self.rounds.join_next += 1;
-            self.rounds.joining += 1;
+            self.rounds.joining.insert(target);
         }
     }
 
@@ -117,13 +138,10 @@ impl Dht {
         self.rounds.table_due = now + round / count;
         let index = NodeIndex(self.rounds.table_next % count);
         self.rounds.table_next = (index.0 + 1) % count;
+        self.share_contacts(now, index);
         for family in [Family::V4, Family::V6] {
             if !self.speaks(family) {
                 continue;
-            }
-            let mut bucket = Some(0);
-            while let Some(from) = bucket {
-                bucket = self.nodes.share(now, &mut self.contacts, family, index, from);
             }
             if let Some(contact) = self.most_questionable(now, family, index) {
                 self.ping(now, &contact, out);
@@ -135,6 +153,16 @@ impl Dht {
                 && self.find_nodes_of(now, family, target)
             {
                 self.rounds.refresh_due = now + REFRESH_PAUSE;
+            }
+        }
+    }
+
+    /// Fills the tables of a virtual node with what the others know.
+    fn share_contacts(&mut self, now: Duration, index: NodeIndex) {
+        for family in [Family::V4, Family::V6] {
+            let mut bucket = self.speaks(family).then_some(0);
+            while let Some(from) = bucket {
+                bucket = self.nodes.share(now, &mut self.contacts, family, index, from);
             }
         }
     }

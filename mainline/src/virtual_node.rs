@@ -87,16 +87,15 @@ impl VirtualNodes {
         all
     }
 
-    /// Moves a node to another id. Its tables begin anew; `false` when the id is taken or there is no such node.
-    pub fn move_to(&mut self, index: NodeIndex, id: NodeId, contacts: &mut Contacts) -> bool {
+    /// Moves a node to another id, with those of its contacts that find a place in the new tables: far ones, as the buckets
+    /// of both ids are the same up to where the ids part. `false` when the id is taken or there is no such node.
+    pub fn move_to(&mut self, now: Duration, index: NodeIndex, id: NodeId, contacts: &mut Contacts) -> bool {
         if self.is_own(&id) {
             return false;
         }
         let Some(node) = self.nodes.get_mut(index.0 as usize) else { return false };
-        node.v4.clear(&mut contacts.v4);
-        node.v6.clear(&mut contacts.v6);
-        node.v4 = RoutingTable::new(id, self.per_subnet);
-        node.v6 = RoutingTable::new(id, self.per_subnet);
+        move_table(now, &mut node.v4, id, self.per_subnet, &mut contacts.v4);
+        move_table(now, &mut node.v6, id, self.per_subnet, &mut contacts.v6);
         node.id = id;
         let port = node.port;
         for list in self.lists_of(port) {
@@ -293,17 +292,28 @@ impl VirtualNodes {
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
-
-    /// Places in routing tables that are filled, over all nodes. O(nodes).
-    pub fn table_entries(&self) -> usize {
-        self.nodes.iter().map(|node| node.v4.len() + node.v6.len()).sum()
-    }
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Sorted {
     id: NodeId,
     index: NodeIndex,
+}
+
+/// Puts what fits into a table around `id` in place of an earlier one.
+fn move_table<A: Address>(
+    now: Duration,
+    table: &mut RoutingTable<A>,
+    id: NodeId,
+    per_subnet: u8,
+    store: &mut ContactStore<A>,
+) {
+    let mut moved = RoutingTable::new(id, per_subnet);
+    for handle in table.handles() {
+        moved.insert(now, store, handle);
+    }
+    table.clear(store);
+    *table = moved;
 }
 
 fn offer_to<A: Address>(
@@ -414,7 +424,7 @@ mod tests {
         assert_eq!(meet(&mut nodes, &mut contacts, id(101), 1), Insertion::Added);
         let lens: Vec<usize> = nodes.iter().map(|(_, node)| node.v4.len()).collect();
         assert_eq!(lens, [0, 1, 1, 1, 0]);
-        assert_eq!(nodes.table_entries(), 3);
+        assert_eq!(contacts.references(), 3);
     }
 
     #[test]
@@ -468,17 +478,24 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_moves_leaves_its_place_and_its_contacts() {
+    fn a_node_that_moves_leaves_its_place_and_takes_along_the_contacts_that_it_has_places_for() {
         let mut nodes = nodes(&[(id(1), 0)]);
-        let mut contacts = Contacts::new(100, 100, &[1; 32]);
+        let mut contacts = Contacts::new(1_000, 100, &[1; 32]);
+        let mut rng = StdRng::from_seed([4; 32]);
         let index = NodeIndex(0);
-        meet(&mut nodes, &mut contacts, id(9), 1);
-        assert!(!nodes.move_to(index, id(1), &mut contacts));
-        assert!(nodes.move_to(index, id(99), &mut contacts));
-        assert!(nodes.is_own(&id(99)) && !nodes.is_own(&id(1)));
+        for n in 1..=300 {
+            meet(&mut nodes, &mut contacts, NodeId::random(&mut rng), n);
+        }
+        let before = contacts.references();
+        assert!(!nodes.move_to(NOW, index, id(1), &mut contacts));
+        // Both ids share two bits: the buckets before that stay as they are, the rest has to find a place in the next.
+        assert!(nodes.move_to(NOW, index, id(0b0010_0001), &mut contacts));
+        assert!(nodes.is_own(&id(0b0010_0001)) && !nodes.is_own(&id(1)));
         assert_eq!(nodes.nearest(Family::V4, &id(1)), Some(index));
-        assert_eq!(nodes.table_entries(), 0);
-        assert_eq!(nodes.node(index).unwrap().v4.own_id(), &id(99));
+        let table = &nodes.node(index).unwrap().v4;
+        assert_eq!(table.own_id(), &id(0b0010_0001));
+        assert!((3 * K..before).contains(&table.len()), "{} of {before}", table.len());
+        assert_eq!(contacts.references(), table.len(), "nothing holds on to what was left");
     }
 
     proptest! {

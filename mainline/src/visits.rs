@@ -75,6 +75,11 @@ impl Visits {
         self.runnable.push_back(node);
     }
 
+    /// Whether any visit can go on.
+    pub(crate) fn has_runnable(&self) -> bool {
+        !self.runnable.is_empty()
+    }
+
     pub(crate) fn pop_runnable(&mut self) -> Option<NodeRef> {
         self.runnable.pop_front()
     }

@@ -107,9 +107,10 @@ fn a_node_that_moves_has_its_new_id_at_once() {
     let mut world = World::new(72, 0.0);
     world.add_engine(1, 2, Vec::new());
     let id = NodeId::from_bytes([0x77; 20]);
-    assert!(world.engines[0].dht.move_node(1, id));
-    assert!(!world.engines[0].dht.move_node(0, id));
-    assert!(!world.engines[0].dht.move_node(2, NodeId::from_bytes([1; 20])));
+    let (at, dht) = (world.now, &mut world.engines[0].dht);
+    assert!(dht.move_node(at, 1, id));
+    assert!(!dht.move_node(at, 0, id));
+    assert!(!dht.move_node(at, 2, NodeId::from_bytes([1; 20])));
     let mut bytes = Vec::new();
     let method = Method::FindNode { target: id };
     let want = Want::default();

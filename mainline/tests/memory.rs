@@ -50,7 +50,8 @@ fn ten_thousand_nodes_with_a_hundred_and_fifty_contacts_each_fit_into_64_mib() {
     });
     let (contacts, nodes) = tables.unwrap();
     assert_eq!(contacts.len(), (NODES * CONTACTS) as usize);
-    assert_eq!(nodes.table_entries(), (NODES * CONTACTS) as usize);
+    assert_eq!(contacts.references(), (NODES * CONTACTS) as usize);
+    assert_eq!(nodes.len(), NODES as usize);
     let bytes = used.bytes_current as u64;
     println!("{NODES} nodes, {CONTACTS} contacts each: {:.1} MiB", bytes as f64 / MIB as f64);
     assert!(bytes <= 64 * MIB, "{bytes} bytes");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use krpc::bloom::BloomFilter;
 use krpc::encode::DATAGRAM_MAX;
 use krpc::{ErrorCode, InfoHash, Kind, Message, Method, NodeId, ParseError, Reply, Want, encode};
-use mainline::{Action, DropReason, MessageType, Output, PacketUse, PortIndex};
+use mainline::{Action, DropReason, MessageType, Output, PacketUse, PortIndex, ReadOnly};
 use world::{Nature, Node, SECOND, World};
 
 const REMOTE: &str = "64.200.0.1:6881";
@@ -211,7 +211,7 @@ fn one_remote_is_answered_at_most_four_times_a_second_and_a_flood_is_dropped() {
 #[test]
 fn a_read_only_engine_listens_and_answers_nobody() {
     let mut world = World::new(32, 0.0);
-    world.add_engine_with(1, 1, Vec::new(), |config| config.read_only = true);
+    world.add_engine_with(1, 1, Vec::new(), |config| config.read_only = ReadOnly::On);
     let info_hash = InfoHash::from_bytes([8; 20]);
     let bytes =
         query(NodeId::from_bytes([3; 20]), Method::GetPeers { info_hash, noseed: false, scrape: false });

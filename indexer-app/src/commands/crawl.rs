@@ -2,18 +2,15 @@
 
 use std::{
     io::{self, Write},
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{SocketAddr, UdpSocket},
     time::{Duration, SystemTime},
 };
 
 use bittorrent::{FetchConfig, InfoLimits, PeerId};
-use krpc::{ClientVersion, NodeId};
-use mainline::{Dht, KnownNode, Port, PortIndex, Support, VirtualNodeConfig};
+use krpc::ClientVersion;
+use mainline::{Dht, KnownNode, Limits, OwnIds, Port, Support};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use rand::{
-    RngExt, SeedableRng, TryRng,
-    rngs::{StdRng, SysRng},
-};
+use rand::{TryRng, rngs::SysRng};
 use tea_runtime::{BoxFuture, Manager, PgManager, Reply, Runtime};
 
 use super::{CommandError, ask, database_choice, interruption::Interruption};
@@ -24,8 +21,11 @@ use crate::{
         self, BacklogRelease, Database, LoadIdentity, LoadNodes, RunStart, SaveIdentity, Stats, StoredNode,
         TidyLimits,
     },
-    model::{AppEffect, EXTERNAL_ADDRESS, Ending, Flags, Indexer, LOOKUPS_PER_FETCH, Msg, Plan},
-    settings::{IdScheme, Settings},
+    model::{
+        AppEffect, Ending, Flags, Indexer, LOOKUPS_PER_FETCH, Msg, Plan,
+        identity::{self, Kept},
+    },
+    settings::{Profile, Settings},
     status::{Screen, Snapshot, whole_seconds},
 };
 
@@ -41,9 +41,6 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Sockets beside those of the fetches: ports, database, files, and what the runtime and libraries open.
 const OTHER_SOCKETS: u64 = 256;
-
-/// Under which name the seed of our ids is kept.
-const ID_SEED: &str = "id-seed";
 
 pub(super) async fn run(
     settings: &Settings,
@@ -148,18 +145,17 @@ async fn prepare(
             "another indexer is running as {owner} on this database; give this one a --data-dir of its own"
         ))
     })?;
-    let identity = ask(database, LoadIdentity { indexer: owner.clone() }).await?;
-    let id_seed = match identity.get(ID_SEED).and_then(|seed| <[u8; 32]>::try_from(seed.as_slice()).ok()) {
+    let kept = Kept::read(&ask(database, LoadIdentity { indexer: owner.clone() }).await?);
+    let id_seed = match kept.id_seed {
         Some(seed) => seed,
         None => {
             let seed = random_seed()?;
-            let values = [(ID_SEED.to_owned(), seed.to_vec())].into();
+            let values = identity::seed(seed);
             ask(database, SaveIdentity { indexer: owner.clone(), values }).await?;
             seed
         }
     };
-    let external =
-        identity.get(EXTERNAL_ADDRESS).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+    let ids = own_ids(settings, id_seed, &kept);
     let freed = ask(database, BacklogRelease { owner: owner.clone() }).await?;
     if freed > 0 {
         tracing::info!(hashes = freed, "going on with what the last run had begun");
@@ -171,7 +167,8 @@ async fn prepare(
     let torrents = ask(database, Stats { runs: 0 }).await?.torrents;
     let fetch = fetch_config(settings)?;
     Ok(Flags {
-        dht: Dht::new(&dht_config(settings, &id_seed, external)?, Duration::ZERO)?,
+        dht: Dht::new(&dht_config(settings, &ids, &kept)?, Duration::ZERO)?,
+        ids,
         ports: settings.port_addresses(),
         fetch,
         known: known.iter().map(known_node).collect(),
@@ -186,6 +183,7 @@ async fn prepare(
             duration: options.duration,
             once: options.once,
             loopback_only: settings.loopback_only(),
+            move_nodes: settings.move_nodes,
             connect_from: settings.bind.iter().copied().filter(|ip| !ip.is_unspecified()).collect(),
             tidy: TidyLimits { backlog_rows_max: settings.backlog_max, ..TidyLimits::default() },
         },
@@ -230,23 +228,21 @@ impl Manager<Indexer> for Effects {
     }
 }
 
-fn dht_config(
-    settings: &Settings,
-    id_seed: &[u8; 32],
-    external: Option<IpAddr>,
-) -> Result<mainline::Config, CommandError> {
+fn dht_config(settings: &Settings, ids: &OwnIds, kept: &Kept) -> Result<mainline::Config, CommandError> {
     let ports: Vec<Port> = settings.port_addresses().into_iter().map(|local| Port { local }).collect();
-    let count = ports.len() * settings.nodes_per_port as usize;
-    let ids = node_ids(settings, count, id_seed, external);
-    let nodes = ids
-        .into_iter()
-        .enumerate()
-        .map(|(index, id)| VirtualNodeConfig { id, port: PortIndex((index % ports.len()) as u16) })
-        .collect();
-    let mut config = mainline::Config::new(random_seed()?, ports, nodes);
+    let mut config = mainline::Config::new(random_seed()?, ports, ids.nodes().collect());
     config.allow_loopback = settings.loopback_only();
+    config.read_only = settings.read_only;
+    config.known_external =
+        settings.bind.iter().filter_map(|local| Some((*local, kept.external_of(*local)?))).collect();
     config.min_sample_interval = settings.min_sample_interval;
+    config.limits = match settings.profile {
+        None | Some(Profile::Home) => Limits::home(),
+        Some(Profile::Vps) => Limits::vps(),
+        Some(Profile::Server) => Limits::server(),
+    };
     config.limits.packets_per_second = settings.packets_per_second;
+    config.limits.bytes_per_second = settings.bytes_per_second;
     config.limits.new_endpoints_per_minute = settings.endpoints_per_minute;
     config.limits.nodes_max = settings.contacts_max;
     config.limits.lookups_max = settings.fetches * LOOKUPS_PER_FETCH;
@@ -254,18 +250,10 @@ fn dht_config(
 }
 
 /// The ids of our virtual nodes: the same at every start, as long as their number and our address stay.
-fn node_ids(settings: &Settings, count: usize, seed: &[u8; 32], external: Option<IpAddr>) -> Vec<NodeId> {
-    match (settings.ids, external) {
-        (IdScheme::Bep42, Some(address)) if !settings.loopback_only() => {
-            mainline::ids_for(address, count, *seed).collect()
-        }
-        (IdScheme::Bep42, _) => {
-            // BEP 42 exempts local addresses; and a public one is not known before others have told it.
-            let mut random = StdRng::from_seed(*seed);
-            (0..count).map(|_| NodeId::from_bytes(random.random())).collect()
-        }
-        (IdScheme::Spread, _) => mainline::spread_ids(count, *seed).collect(),
-    }
+fn own_ids(settings: &Settings, seed: [u8; 32], kept: &Kept) -> OwnIds {
+    let external = |local| if settings.loopback_only() { None } else { kept.external_of(local) };
+    let moves = kept.moves.iter().copied();
+    OwnIds::new(settings.ids, seed, &settings.port_addresses(), settings.nodes_per_port, external, moves)
 }
 
 fn fetch_config(settings: &Settings) -> Result<FetchConfig, CommandError> {

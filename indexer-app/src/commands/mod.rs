@@ -89,7 +89,7 @@ pub async fn execute(invocation: Invocation, mut layers: Layers, screen: Screen)
     if matches!(invocation, Invocation::Demo(_)) {
         demo::set_defaults(&mut layers);
     }
-    layers.adapt_to_loopback();
+    layers.adapt();
     let settings = Settings::resolve(&layers, &default_data_dir)?;
     match invocation {
         Invocation::Run(options) => crawl::run(&settings, options, screen).await,

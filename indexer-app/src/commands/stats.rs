@@ -60,6 +60,17 @@ fn as_json(statistics: &Statistics) -> serde_json::Value {
                 "reported": time(run.reported),
                 "stopped": run.stopped.map(time),
                 "work": work,
+                "budgets": limits(run, true),
+                "queues": limits(run, false),
+                "addresses": run.addresses.iter().map(|address| serde_json::json!({
+                    "local": address.local,
+                    "external": address.external,
+                    "ignored_by_libtorrent": address.ignored,
+                    "ports": address.ports,
+                    "ports_reachable": address.reachable,
+                    "ports_read_only": address.read_only,
+                    "queries_of_strangers": address.strangers,
+                })).collect::<Vec<_>>(),
             })
         })
         .collect();
@@ -155,6 +166,66 @@ fn as_text(statistics: &Statistics) -> String {
                 listed(&failed),
             ]);
         }
+    }
+    if !table.is_empty() {
+        text.push('\n');
+        text.push_str(&table.to_string());
+    }
+    if let Some(run) = runs.first() {
+        text.push_str(&standing(run));
+    }
+    text
+}
+
+/// The budgets of a run, or its queues.
+fn limits(run: &RunStats, budgets: bool) -> Vec<serde_json::Value> {
+    let chosen = run.limits.iter().filter(|limit| limit.period.is_some() == budgets);
+    let json = chosen.map(|limit| {
+        serde_json::json!({
+            "name": limit.name,
+            "limit": limit.allowed,
+            "period_seconds": limit.period.map(|period| period.as_secs()),
+            "used": limit.used,
+            "held_back": limit.held,
+            "held_back_last_minute": limit.held_lately,
+        })
+    });
+    json.collect()
+}
+
+/// What the latest run is allowed, what it uses, what waits, and where it stands in the network.
+fn standing(run: &RunStats) -> String {
+    let mut table = Table::new(&["limit", ">used", ">of", "per", ">held back", ">in the last minute"]);
+    for limit in &run.limits {
+        let per = match limit.period.map(|period| period.as_secs()) {
+            None => String::new(),
+            Some(1) => "second".to_owned(),
+            Some(60) => "minute".to_owned(),
+            Some(seconds) => format!("{seconds} s"),
+        };
+        table.row([
+            limit.name.clone(),
+            limit.used.map_or_else(|| "-".to_owned(), |used| used.to_string()),
+            limit.allowed.to_string(),
+            per,
+            limit.held.to_string(),
+            limit.held_lately.to_string(),
+        ]);
+    }
+    let mut text = if table.is_empty() { String::new() } else { format!("\n{table}") };
+    let mut table =
+        Table::new(&["address", "seen as", ">ports", ">reached", ">read-only", ">by strangers", "note"]);
+    for address in &run.addresses {
+        let note = if address.ignored { "libtorrent ignores this range" } else { "" };
+        table.row([
+            address.local.to_string(),
+            address.external.map_or_else(|| "-".to_owned(), |external| external.to_string()),
+            address.ports.to_string(),
+            address.reachable.to_string(),
+            address.read_only.to_string(),
+            address.strangers.to_string(),
+            note.to_owned(),
+        ]);
     }
     if !table.is_empty() {
         text.push('\n');

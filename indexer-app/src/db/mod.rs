@@ -36,7 +36,7 @@ pub use identity::{LoadIdentity, SaveIdentity};
 pub use known_hashes::{Known, KnownHashes};
 pub use nodes::{LoadNodes, NodeVisit, SaveNodes, StoredNode};
 pub use retention::{Tidied, Tidy, TidyLimits};
-pub use runs::{RunEnd, RunId, RunProgress, RunStart, Work};
+pub use runs::{RunAddress, RunEnd, RunId, RunLimit, RunProgress, RunReport, RunStart, Work};
 pub use schema::{AppliedMigration, Schema, migrate, schema};
 pub use search::Search;
 pub use show::{HashQuery, Recent, Show, ShownTorrent, TorrentSummary};

@@ -8,7 +8,7 @@ use std::{
 use deadpool_postgres::Client;
 use tea_runtime::{Session, SessionError};
 
-use super::{RunId, Work, claims, statement};
+use super::{RunAddress, RunId, RunLimit, Work, claims, statement};
 
 /// A run that no process claims and that has not reported for so long was interrupted. Reports come every 10 s, and
 /// renew a claim that was lost with its connection.
@@ -92,6 +92,10 @@ pub struct RunStats {
     pub ended: Option<String>,
     /// Its work.
     pub work: Vec<Work>,
+    /// Its budgets and queues, as of its last report.
+    pub limits: Vec<RunLimit>,
+    /// Its addresses, as of its last report.
+    pub addresses: Vec<RunAddress>,
 }
 
 const NODES: &str = "
@@ -124,6 +128,13 @@ from runs order by started_at desc, id desc limit $1";
 const WORK: &str = "
 select run, kind, attempted, succeeded, in_flight, failed::text as failed from run_work
 where run = any($1) order by run, kind";
+
+const LIMITS: &str = "
+select run, name, period_s, allowed, used, held, held_lately from run_limits where run = any($1) order by run, place";
+
+const ADDRESSES: &str = "
+select run, local, external, ignored, ports, reachable, read_only, strangers from run_addresses
+where run = any($1) order by run, local";
 
 impl Session for Stats {
     type Client = Client;
@@ -196,6 +207,8 @@ async fn runs(client: &Client, limit: u32) -> Result<Vec<RunStats>, SessionError
             once: statement::column(&row, "once")?,
             ended: statement::column(&row, "ended")?,
             work: Vec::new(),
+            limits: Vec::new(),
+            addresses: Vec::new(),
         });
     }
     let silent: Vec<RunId> = runs.iter().filter(|run| run.interrupted).map(|run| run.id).collect();
@@ -216,6 +229,40 @@ async fn runs(client: &Client, limit: u32) -> Result<Vec<RunStats>, SessionError
         };
         if let Some(run) = runs.iter_mut().find(|candidate| candidate.id == run) {
             run.work.push(work);
+        }
+    }
+    for row in statement::rows(client, LIMITS, &[&ids]).await? {
+        let run = RunId(statement::column(&row, "run")?);
+        let number = |value: i64| u64::try_from(value).unwrap_or_default();
+        let period: Option<i32> = statement::column(&row, "period_s")?;
+        let limit = RunLimit {
+            name: statement::column(&row, "name")?,
+            period: period.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or_default())),
+            allowed: statement::count(&row, "allowed")?,
+            used: statement::column::<Option<i64>>(&row, "used")?.map(number),
+            held: statement::count(&row, "held")?,
+            held_lately: statement::count(&row, "held_lately")?,
+        };
+        if let Some(run) = runs.iter_mut().find(|candidate| candidate.id == run) {
+            run.limits.push(limit);
+        }
+    }
+    for row in statement::rows(client, ADDRESSES, &[&ids]).await? {
+        let run = RunId(statement::column(&row, "run")?);
+        let number = |name| -> Result<u32, SessionError> {
+            Ok(u32::try_from(statement::column::<i32>(&row, name)?).unwrap_or_default())
+        };
+        let address = RunAddress {
+            local: statement::column(&row, "local")?,
+            external: statement::column(&row, "external")?,
+            ignored: statement::column(&row, "ignored")?,
+            ports: number("ports")?,
+            reachable: number("reachable")?,
+            read_only: number("read_only")?,
+            strangers: statement::count(&row, "strangers")?,
+        };
+        if let Some(run) = runs.iter_mut().find(|candidate| candidate.id == run) {
+            run.addresses.push(address);
         }
     }
     Ok(runs)

@@ -1,18 +1,17 @@
 //! The model and its update.
 
 mod answers;
+mod presence;
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use bittorrent::Slot;
 use krpc::InfoHash;
-use mainline::{
-    Action, Dht, Event, HashSource, Output, PortIndex,
-    bogon::{AddressFilter, is_ignored_by_libtorrent},
-};
+use mainline::{Action, Dht, Event, HashSource, Output, OwnIds, PortIndex, bogon::AddressFilter};
 use tea_runtime::{Cmd, Context, Program, Signal, StreamEvent, Sub, SubEvent, Time, UdpPort};
 
 use super::{
@@ -27,7 +26,7 @@ use super::{
 };
 use crate::db::{
     Announce, BacklogRelease, BacklogSize, BacklogTake, DecayPopularity, Discovery, Failure, RunEnd,
-    RunProgress, SaveIdentity, Tidy,
+    RunProgress, RunReport, Tidy,
 };
 
 /// How often what is due is done. 25 ms is far below the pace of one query a second to a remote, and costs a
@@ -60,9 +59,6 @@ const LEASE: Duration = Duration::from_secs(1800);
 /// Hashes being looked up for each that is fetched. A lookup costs a few hundred bytes and waits for most of its time.
 pub const LOOKUPS_PER_FETCH: usize = 10;
 
-/// Under which name our external address is kept, as text.
-pub const EXTERNAL_ADDRESS: &str = "external-address";
-
 /// Bytes that all fetches together may hold: 256 MiB, and at least two of the largest info dicts.
 const FETCH_BYTES_MAX: usize = 256 << 20;
 
@@ -82,6 +78,9 @@ const QUESTION_WEIGHT: f64 = 0.25;
 #[derive(Debug)]
 pub struct Indexer {
     dht: Dht,
+    ids: OwnIds,
+    /// External addresses of which it was said that libtorrent ignores them; there are a few in the life of a program.
+    warned: BTreeSet<IpAddr>,
     out: Output,
     spare: Output,
     intake: Intake,
@@ -118,7 +117,7 @@ impl Program for Indexer {
     type Effect = AppEffect;
 
     fn init(flags: Flags, cx: &Context, cmd: &mut Cmd<Self>) -> Self {
-        let Flags { mut dht, ports, fetch, known, torrents, plan } = flags;
+        let Flags { mut dht, ids, ports, fetch, known, torrents, plan } = flags;
         let now = cx.now.since_start();
         let virtual_nodes = dht.virtual_nodes().count();
         // Peers may well be at our own address: other programs may run there.
@@ -133,12 +132,14 @@ impl Program for Indexer {
         };
         let mut model = Self {
             dht,
+            ids,
+            warned: BTreeSet::new(),
             out: Output::new(),
             spare: Output::new(),
             intake: Intake::default(),
             resolver: Resolver::new(fetch, filter, bounds, plan.loopback_only),
             storage: Storage::new(plan.run),
-            report: Report::new(virtual_nodes, torrents),
+            report: Report::new(virtual_nodes, torrents, plan.fetches, plan.tidy.backlog_rows_max),
             bound: vec![false; ports.len()],
             ports,
             ending: Ending::Running,
@@ -154,6 +155,8 @@ impl Program for Indexer {
         if let Some(duration) = model.plan.duration {
             cmd.after(Key::End, duration, Msg::End, cx);
         }
+        model.warn_of_ignored_addresses();
+        model.move_later(cx, cmd);
         model.look_up_bootstrap(cx, cmd);
         model
     }
@@ -218,6 +221,7 @@ impl Program for Indexer {
                     }
                 }
             }
+            Msg::MoveNode => self.move_a_node(cx, cmd),
             Msg::Bootstrap => self.look_up_bootstrap(cx, cmd),
             Msg::Database(answer) => {
                 self.database(answer, cx);
@@ -304,7 +308,8 @@ impl Indexer {
                 self.report.visited(record);
                 self.storage.visits.push(visit(record, self.plan.started_at), cx.now);
             }
-            Event::ExternalAddress(address) => self.external_address(*address, cmd),
+            Event::ExternalAddress { local, external } => self.external_address(*local, *external, cx, cmd),
+            Event::Reachability { port, state } => self.reachability(*port, *state),
             Event::Reseeded => {
                 tracing::warn!("hardly anybody answers: starting again from the bootstrap nodes");
                 self.look_up_bootstrap(cx, cmd);
@@ -402,8 +407,8 @@ impl Indexer {
         if self.ending == Ending::Running {
             if !self.reporting && self.seconds.is_multiple_of(REPORT_EVERY) {
                 self.reporting = true;
-                let work = self.report.work(&self.ending, &self.resolver, &self.dht);
-                let progress = RunProgress { owner: self.plan.owner.clone(), run: self.plan.run, work };
+                let (owner, run) = (self.plan.owner.clone(), self.plan.run);
+                let progress = RunProgress { owner, run, report: self.run_report() };
                 cmd.perform(effect(progress, Answer::Reported));
             }
             if self.seconds.is_multiple_of(COUNT_EVERY) {
@@ -424,6 +429,14 @@ impl Indexer {
             &self.intake,
         );
         cmd.perform(AppEffect::Show(Box::new(snapshot)));
+    }
+
+    fn run_report(&self) -> RunReport {
+        RunReport {
+            work: self.report.work(&self.ending, &self.resolver, &self.dht),
+            limits: self.report.limits().to_vec(),
+            addresses: self.addresses(),
+        }
     }
 
     fn port(&mut self, event: SubEvent<Key>, cx: &Context, cmd: &mut Cmd<Self>) {
@@ -473,23 +486,6 @@ impl Indexer {
         }
     }
 
-    /// Other nodes agree on our address: it is kept for the ids of the next start.
-    fn external_address(&mut self, address: IpAddr, cmd: &mut Cmd<Self>) {
-        tracing::info!(%address, "other nodes see us at this address");
-        if let IpAddr::V4(v4) = address
-            && is_ignored_by_libtorrent(v4)
-        {
-            tracing::warn!(
-                %address,
-                "libtorrent clients ignore nodes in this range of addresses, and most nodes that give samples are among them: \
-                 expect to find little from here"
-            );
-        }
-        let values = [(EXTERNAL_ADDRESS.to_owned(), address.to_string().into_bytes())].into();
-        let save = SaveIdentity { indexer: self.plan.owner.clone(), values };
-        cmd.perform(effect(save, Answer::IdentitySaved));
-    }
-
     /// Whether the sweep is over and all that it found has been dealt with.
     fn is_swept(&self) -> bool {
         self.names_pending == 0
@@ -526,8 +522,8 @@ impl Indexer {
         match self.closing {
             Closing::NotYet if self.storage.is_empty() && self.intake.waiting() == 0 => {
                 self.closing = Closing::Reporting;
-                let work = self.report.work(&self.ending, &self.resolver, &self.dht);
-                let end = RunEnd { run: self.plan.run, ended: self.ending.word().to_owned(), work };
+                let (run, ended) = (self.plan.run, self.ending.word().to_owned());
+                let end = RunEnd { run, ended, report: self.run_report() };
                 cmd.perform(effect(end, Answer::Closed));
             }
             Closing::NotYet | Closing::Reporting => {}

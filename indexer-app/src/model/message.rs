@@ -29,6 +29,8 @@ pub enum Key {
     Grace,
     /// Another look at the names of bootstrap nodes.
     Bootstrap,
+    /// The time for a virtual node to move.
+    MoveNode,
     /// A connection of a fetch.
     Peer {
         /// The fetch.
@@ -60,6 +62,8 @@ pub enum Msg {
         /// What it stands for.
         result: Result<Vec<SocketAddr>, String>,
     },
+    /// Time for a virtual node to move to another id.
+    MoveNode,
     /// Time to look up the names of the bootstrap nodes again.
     Bootstrap,
     /// The time that was asked for is over.

@@ -4,9 +4,11 @@
 
 mod connections;
 mod endpoint_memory;
+pub mod identity;
 mod indexer;
 mod intake;
 mod lane;
+mod limits;
 mod message;
 mod plan;
 mod rates;
@@ -16,6 +18,6 @@ mod report;
 mod resolver;
 mod storage;
 
-pub use indexer::{EXTERNAL_ADDRESS, Indexer, LOOKUPS_PER_FETCH};
+pub use indexer::{Indexer, LOOKUPS_PER_FETCH};
 pub use message::{Answer, AppEffect, Key, Msg};
 pub use plan::{Ending, Flags, Plan};

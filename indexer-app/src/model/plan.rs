@@ -6,7 +6,7 @@ use std::{
 };
 
 use bittorrent::{FetchConfig, InfoLimits};
-use mainline::{Dht, KnownNode};
+use mainline::{Dht, KnownNode, OwnIds};
 
 use crate::{
     db::{RunId, TidyLimits},
@@ -18,6 +18,8 @@ use crate::{
 pub struct Flags {
     /// The DHT, not started yet.
     pub dht: Dht,
+    /// The ids of its virtual nodes.
+    pub ids: OwnIds,
     /// The addresses of its ports, in the order of their indices.
     pub ports: Vec<SocketAddr>,
     /// Of the fetches.
@@ -49,6 +51,8 @@ pub struct Plan {
     pub duration: Option<Duration>,
     /// End after one sweep.
     pub once: bool,
+    /// How often a virtual node moves to another id.
+    pub move_nodes: Option<Duration>,
     /// Bounds of what the database keeps.
     pub tidy: TidyLimits,
     /// Nobody outside of this machine is spoken to.

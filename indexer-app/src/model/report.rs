@@ -7,13 +7,14 @@ use mainline::{Dht, DropReason, VisitOutcome, VisitRecord};
 
 use super::{
     intake::Intake,
+    limits::Limits,
     plan::Ending,
     rates::Rate,
     resolver::{RUN_ENDED, Resolver},
     storage::Storage,
 };
 use crate::{
-    db::{Discovery, Work},
+    db::{Discovery, RunLimit, Work},
     status::Snapshot,
 };
 
@@ -46,11 +47,19 @@ pub(super) struct Report {
     packets_in: Rate,
     packets_out: Rate,
     stored_rate: Rate,
+    limits: Limits,
+    fetches_max: usize,
+    backlog_max: u64,
 }
 
 impl Report {
     /// All zero.
-    pub(super) fn new(virtual_nodes: usize, torrents_at_start: u64) -> Self {
+    pub(super) fn new(
+        virtual_nodes: usize,
+        torrents_at_start: u64,
+        fetches_max: usize,
+        backlog_max: u64,
+    ) -> Self {
         Self {
             virtual_nodes,
             torrents_at_start,
@@ -67,7 +76,15 @@ impl Report {
             packets_in: Rate::new(PACKETS_WINDOW),
             packets_out: Rate::new(PACKETS_WINDOW),
             stored_rate: Rate::new(STORED_WINDOW),
+            limits: Limits::default(),
+            fetches_max,
+            backlog_max,
         }
+    }
+
+    /// The budgets and queues, as of the last snapshot.
+    pub(super) fn limits(&self) -> &[RunLimit] {
+        self.limits.rows()
     }
 
     /// A hash was seen for the first time in a while.
@@ -208,6 +225,7 @@ impl Report {
         storage: &Storage,
         intake: &Intake,
     ) -> Snapshot {
+        self.limits.sample(now, dht, resolver, self.fetches_max, (self.backlog, self.backlog_max));
         let (counters, gauges, sweep) = (dht.counters(), dht.gauges(), dht.sweep_progress());
         let mut failed: Vec<_> = resolver.failed().iter().map(|(reason, count)| (*reason, *count)).collect();
         failed.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
@@ -232,6 +250,7 @@ impl Report {
             torrents: Some(self.torrents_at_start + self.stored),
             database: storage.state.clone(),
             sweep: (sweep.visited, sweep.waiting + sweep.in_flight),
+            limits: self.limits.rows().to_vec(),
         }
     }
 }

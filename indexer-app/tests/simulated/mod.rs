@@ -17,7 +17,7 @@ use indexer_app::{
     model::{Flags, Indexer, Plan},
 };
 use krpc::{InfoHash, NodeId};
-use mainline::{Dht, Port};
+use mainline::{Dht, IdScheme, OwnIds, Port};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sha1::{Digest, Sha1};
 use tea_runtime::sim::{HostConfig, HostId, LinkPolicy, Sim};
@@ -151,21 +151,20 @@ impl SimulatedWorld {
 fn flags(ip: IpAddr, seed: u64, bootstrap: &[SocketAddr]) -> Flags {
     let mut random = StdRng::seed_from_u64(seed ^ 0x5eed);
     let ports: Vec<SocketAddr> = (0..2).map(|index| SocketAddr::new(ip, 7000 + index)).collect();
-    let nodes = mainline::spread_ids(4, random.random())
-        .enumerate()
-        .map(|(index, id)| mainline::VirtualNodeConfig { id, port: mainline::PortIndex(index as u16 % 2) })
-        .collect();
+    let ids = OwnIds::new(IdScheme::Spread, random.random(), &ports, 2, |_| None, []);
     let mut config = mainline::Config::new(
         random.random(),
         ports.iter().map(|local| Port { local: *local }).collect(),
-        nodes,
+        ids.nodes().collect(),
     );
     config.bootstrap = bootstrap.to_vec();
     config.min_sample_interval = Duration::from_secs(60);
     config.limits.packets_per_second = 500;
+    config.limits.bytes_per_second = 500_000;
     config.limits.new_endpoints_per_minute = 30_000;
     Flags {
         dht: Dht::new(&config, Duration::ZERO).expect("a good configuration"),
+        ids,
         ports,
         fetch: FetchConfig::new(PeerId::from_bytes(random.random())),
         known: Vec::new(),
@@ -181,6 +180,7 @@ fn flags(ip: IpAddr, seed: u64, bootstrap: &[SocketAddr]) -> Flags {
             once: false,
             tidy: TidyLimits::default(),
             loopback_only: false,
+            move_nodes: None,
             connect_from: Vec::new(),
         },
     }

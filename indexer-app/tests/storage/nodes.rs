@@ -10,7 +10,8 @@ use std::{
 use crate::private_cluster::{TestDatabase, hash, torrent};
 use indexer_app::db::{
     BacklogFail, BacklogNew, BacklogPut, BacklogTake, Discovery, Failure, LoadIdentity, LoadNodes, NodeVisit,
-    RunEnd, RunId, RunProgress, RunStart, SaveIdentity, SaveNodes, Stats, Tidy, TidyLimits, Work,
+    RunAddress, RunEnd, RunId, RunLimit, RunProgress, RunReport, RunStart, SaveIdentity, SaveNodes, Stats,
+    Tidy, TidyLimits, Work,
 };
 use krpc::NodeId;
 use tea_runtime::Session as _;
@@ -163,13 +164,43 @@ async fn a_run_says_what_it_did_and_whether_it_could_say_that_it_ended() {
         in_flight: 2,
         failed: BTreeMap::from([("timed out".to_owned(), 3), ("\"odd\"".to_owned(), 1)]),
     };
-    test.run(RunProgress { owner: "one".to_owned(), run: ended, work: vec![work(7)] }).await;
-    test.run(RunEnd { run: ended, ended: "signal".to_owned(), work: vec![work(11)] }).await;
-    test.run(RunProgress { owner: "two".to_owned(), run: RunId(999), work: vec![work(1)] }).await;
+    let report = |attempted| RunReport {
+        work: vec![work(attempted)],
+        limits: vec![
+            RunLimit {
+                name: "packets".to_owned(),
+                period: Some(Duration::from_secs(1)),
+                allowed: 150,
+                used: Some(attempted),
+                held: 9,
+                held_lately: 2,
+            },
+            RunLimit {
+                name: "queries to one IP".to_owned(),
+                period: None,
+                used: None,
+                ..RunLimit::default()
+            },
+        ],
+        addresses: vec![RunAddress {
+            local: "::".parse().unwrap(),
+            external: (attempted > 10).then(|| "2a00::1".parse().unwrap()),
+            ignored: true,
+            ports: 4,
+            reachable: 1,
+            read_only: 3,
+            strangers: attempted,
+        }],
+    };
+    test.run(RunProgress { owner: "one".to_owned(), run: ended, report: report(7) }).await;
+    test.run(RunEnd { run: ended, ended: "signal".to_owned(), report: report(11) }).await;
+    test.run(RunProgress { owner: "two".to_owned(), run: RunId(999), report: report(1) }).await;
     test.execute(&format!("update runs set beat_at = now() - interval '1 hour' where id = {lost}")).await;
     let runs = test.run(Stats { runs: 5 }).await.runs;
     assert_eq!(runs.iter().map(|run| run.id).collect::<Vec<_>>(), [ended, lost]);
     assert_eq!(runs[0].work, [work(11)]);
+    assert_eq!(runs[0].limits, report(11).limits);
+    assert_eq!(runs[0].addresses, report(11).addresses);
     assert_eq!((runs[0].ended.as_deref(), runs[0].interrupted, runs[0].once), (Some("signal"), false, true));
     assert!(runs[0].stopped.is_some());
     assert!(runs[1].stopped.is_none() && runs[1].work.is_empty());

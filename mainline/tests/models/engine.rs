@@ -9,7 +9,7 @@ use mainline::address::{IpKey, canonical};
 use mainline::bogon::AddressFilter;
 use mainline::{
     Action, Config, Dht, DropReason, Event, HashSource, KnownNode, Output, Port, PortIndex, Priority,
-    Support, VirtualNodeConfig, VisitOutcome,
+    ReadOnly, Support, VirtualNodeConfig, VisitOutcome,
 };
 
 use super::Script;
@@ -54,7 +54,11 @@ pub fn run(input: &[u8]) {
     let ports = ports.iter().map(|local| Port { local: *local }).collect();
     let mut config = Config::new([7; 32], ports, (1..=1 + (flags >> 3 & 3)).map(node).collect());
     config.allow_loopback = loopback;
-    config.read_only = flags >> 5 == 7;
+    config.read_only = match flags >> 5 {
+        7 => ReadOnly::On,
+        6 => ReadOnly::Auto,
+        _ => ReadOnly::Off,
+    };
     let limits = &mut config.limits;
     limits.packets_per_second = 10 + 4 * u32::from(script.byte());
     limits.new_endpoints_per_minute = 60 + 100 * u32::from(script.byte());
@@ -126,7 +130,7 @@ impl Run<'_> {
             }
             _ if what & 16 == 0 => self.dht.add_bootstrap(now, endpoint(self.script.byte())),
             _ => {
-                if self.dht.move_node(self.script.byte().into(), id(self.script.byte())) {
+                if self.dht.move_node(now, self.script.byte().into(), id(self.script.byte())) {
                     self.faces.clear();
                 }
             }
@@ -284,7 +288,7 @@ impl Run<'_> {
                 Some(query.id)
             }
             Kind::Reply(reply) => {
-                assert!(!self.config.read_only);
+                assert_ne!(self.config.read_only, ReadOnly::On);
                 self.token = reply.token.map_or_else(|| self.token.clone(), <[u8]>::to_vec);
                 let told = reply.nodes.iter().chain(reply.nodes6.iter());
                 assert!(told.into_iter().all(|node| self.filter.check(node.addr).is_ok() && node.addr != to));

@@ -53,7 +53,8 @@ impl Findings {
                     self.removed.insert(record.addr);
                 }
             }
-            Event::ExternalAddress(address) => self.external.push(*address),
+            Event::ExternalAddress { external, .. } => self.external.push(*external),
+            Event::Reachability { .. } => {}
             Event::Reseeded => self.reseeds += 1,
         }
     }
