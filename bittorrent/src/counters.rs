@@ -1,12 +1,13 @@
 //! What is counted over fetches, by reason.
 
-use crate::{Admission, FailReason, PeerOutcome};
+use crate::{Admission, FailReason, PeerOutcome, Stage, Transport};
 
 /// Counts of one fetch, or of many merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchCounters {
     outcomes: [u32; PeerOutcome::COUNT],
     failures: [u32; FailReason::COUNT],
+    transports: [TransportCounters; Transport::COUNT],
     /// Fetches that brought a verified info dict.
     pub done: u32,
     /// Connects asked for.
@@ -37,6 +38,19 @@ pub struct FetchCounters {
     pub late_events: u32,
 }
 
+/// Counts of the connections of one transport.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransportCounters {
+    /// Connects asked for.
+    pub connects: u32,
+    /// Connections that stood.
+    pub opened: u32,
+    /// Peers that answered with their handshake.
+    pub spoke: u32,
+    /// Peers that gave pieces of a verified info dict.
+    pub served: u32,
+}
+
 impl FetchCounters {
     /// How many connections ended so.
     pub fn outcome(&self, outcome: PeerOutcome) -> u32 {
@@ -53,6 +67,11 @@ impl FetchCounters {
         self.failures.get(reason as usize).copied().unwrap_or(0)
     }
 
+    /// How connections of this transport fared, once they were over.
+    pub fn transport(&self, transport: Transport) -> TransportCounters {
+        self.transports.get(transport as usize).copied().unwrap_or_default()
+    }
+
     /// Adds the counts of another fetch. Counts stop at their greatest value.
     pub fn merge(&mut self, other: &Self) {
         for (sum, count) in self.outcomes.iter_mut().zip(other.outcomes) {
@@ -61,9 +80,16 @@ impl FetchCounters {
         for (sum, count) in self.failures.iter_mut().zip(other.failures) {
             *sum = sum.saturating_add(count);
         }
+        for (sum, count) in self.transports.iter_mut().zip(other.transports) {
+            sum.connects = sum.connects.saturating_add(count.connects);
+            sum.opened = sum.opened.saturating_add(count.opened);
+            sum.spoke = sum.spoke.saturating_add(count.spoke);
+            sum.served = sum.served.saturating_add(count.served);
+        }
         let Self {
             outcomes: _,
             failures: _,
+            transports: _,
             done,
             connects,
             received_bytes,
@@ -103,6 +129,21 @@ impl FetchCounters {
         }
     }
 
+    /// Takes note of a connection that is over.
+    pub(crate) fn count_connection(&mut self, transport: Transport, reached: Stage, outcome: PeerOutcome) {
+        self.count_outcome(outcome);
+        if let Some(counts) = self.transports.get_mut(transport as usize) {
+            for (count, reached) in [
+                (&mut counts.connects, true),
+                (&mut counts.opened, reached > Stage::Connect),
+                (&mut counts.spoke, reached > Stage::Handshake),
+                (&mut counts.served, outcome == PeerOutcome::Served),
+            ] {
+                *count = count.saturating_add(u32::from(reached));
+            }
+        }
+    }
+
     pub(crate) fn count_outcome(&mut self, outcome: PeerOutcome) {
         if let Some(count) = self.outcomes.get_mut(outcome.index()) {
             *count = count.saturating_add(1);
@@ -131,6 +172,7 @@ impl Default for FetchCounters {
         Self {
             outcomes: [0; PeerOutcome::COUNT],
             failures: [0; FailReason::COUNT],
+            transports: [TransportCounters::default(); Transport::COUNT],
             done: 0,
             connects: 0,
             received_bytes: 0,
@@ -152,7 +194,6 @@ impl Default for FetchCounters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Stage;
 
     #[test]
     fn merged_counts_are_sums() {

@@ -1,14 +1,17 @@
 //! The search for one info dict: several peers at once, one result.
 
+mod reach;
+
 use std::{sync::Arc, time::Duration};
 
 use krpc::InfoHash;
 
 use crate::{
     Admission, Candidate, CloseHow, ConnectFailure, Disconnect, FailReason, FetchConfig, FetchCounters,
-    FetchFailure, Fetched, Handshake, Output, PeerFault, PeerOutcome, PeerReport, Slot, Stage, VerifiedBy,
+    FetchFailure, Fetched, Output, PeerFault, PeerOutcome, PeerReport, Slot, Stage, Transport, VerifiedBy,
     assembly::{Assembly, Giver, Testimony},
     candidates::Candidates,
+    channel::Channel,
     fetch_config::ENDPOINTS_CEILING,
     peer_session::{PeerEvent, PeerSession, PeerTimer},
     ut_metadata::{MetadataSize, PIECE_BYTES},
@@ -51,6 +54,8 @@ pub struct Fetch {
     best: Option<(Stage, PeerOutcome)>,
     finished: bool,
     counters: FetchCounters,
+    /// Where bytes are decrypted.
+    scratch: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -61,6 +66,8 @@ struct Peer {
     offered_at: Duration,
     size: Option<MetadataSize>,
     session: PeerSession,
+    transport: Transport,
+    channel: Channel,
 }
 
 impl Fetch {
@@ -83,15 +90,30 @@ impl Fetch {
             best: None,
             finished: false,
             counters: FetchCounters::default(),
+            scratch: Vec::new(),
         }
     }
 
     /// Offers an endpoint. May be called at any time.
     pub fn add_candidate(&mut self, now: Duration, candidate: Candidate, out: &mut Output) -> Admission {
+        self.add_candidate_by(now, candidate, None, out)
+    }
+
+    /// Offers an endpoint of which may be known by which transport it was reached before: that is then the first to be
+    /// tried, if it is allowed.
+    pub fn add_candidate_by(
+        &mut self,
+        now: Duration,
+        candidate: Candidate,
+        known: Option<Transport>,
+        out: &mut Output,
+    ) -> Admission {
         if self.finished {
             return Admission::Full;
         }
-        let admission = self.candidates.offer(candidate, self.config.endpoints_max.min(ENDPOINTS_CEILING));
+        let transport = self.config.transports.first(known);
+        let endpoints_max = self.config.endpoints_max.min(ENDPOINTS_CEILING);
+        let admission = self.candidates.offer(candidate, transport, endpoints_max);
         self.counters.count_admission(admission);
         if admission == Admission::Queued {
             self.advance(now, out);
@@ -108,9 +130,14 @@ impl Fetch {
     /// The connection asked for stands.
     pub fn peer_opened(&mut self, now: Duration, slot: Slot, out: &mut Output) {
         let Some(at) = self.position(slot) else { return self.count_late() };
-        let session = &mut self.peers[at].session;
+        let Peer { session, channel, candidate, .. } = &mut self.peers[at];
         if session.stage() == Stage::Connect {
-            out.write(slot, |bytes| session.open(now, bytes));
+            let policy = &self.config.transports;
+            out.write(slot, |bytes| {
+                channel.open(policy, self.info_hash, slot, bytes, |bytes| session.open(now, bytes));
+            });
+            // Where this leads to somebody, the others need not be tried for now.
+            self.candidates.withdraw(candidate.addr, true);
         }
     }
 
@@ -118,7 +145,14 @@ impl Fetch {
     pub fn peer_data(&mut self, now: Duration, slot: Slot, bytes: &[u8], out: &mut Output) {
         let Some(at) = self.position(slot) else { return self.count_late() };
         self.peers[at].session.count_received(bytes.len());
-        match self.consume(now, at, bytes, out) {
+        let before = self.peers[at].session.stage();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let result = self.decrypt_and_consume(now, at, bytes, &mut scratch, out);
+        self.scratch = scratch;
+        match result {
+            Ok(()) if before <= Stage::Handshake && self.peers[at].session.stage() > Stage::Handshake => {
+                self.settle(now, slot, out);
+            }
             Ok(()) => {}
             Err(outcome) => self.end_peer(now, at, outcome, Some(CloseHow::Reset), out),
         }
@@ -148,7 +182,7 @@ impl Fetch {
         if outcome == PeerOutcome::ConnectFailed(ConnectFailure::Overload) {
             self.overloads += 1;
             if self.overloads <= OVERLOADS_MAX {
-                self.candidates.put_back(peer.candidate);
+                self.candidates.put_back(peer.candidate, peer.transport);
             }
             self.hold_until = now + OVERLOAD_PAUSE;
         }
@@ -199,11 +233,13 @@ impl Fetch {
         peers.chain(self.wake_at).chain([self.time_is_over_at()]).min()
     }
 
-    /// Bytes on the heap that peers have caused: pieces, unfinished messages, notes about who said what.
+    /// Bytes on the heap that peers have caused: pieces, unfinished messages, notes about who said what, and what was
+    /// decrypted last.
     pub fn bytes_held(&self) -> usize {
         self.pieces_held()
             + self.peers.iter().map(|peer| peer.session.bytes_held()).sum::<usize>()
             + self.testimonies.capacity() * size_of::<Testimony>()
+            + self.scratch.capacity()
     }
 
     /// What it is looking for.
@@ -228,6 +264,22 @@ impl Fetch {
 
     // Events of one peer.
 
+    /// Takes what came through the encryption of one peer, if it has one; `Err` is the reason to hang up.
+    fn decrypt_and_consume(
+        &mut self,
+        now: Duration,
+        at: usize,
+        input: &[u8],
+        scratch: &mut Vec<u8>,
+        out: &mut Output,
+    ) -> Result<(), PeerOutcome> {
+        let Peer { slot, channel, .. } = &mut self.peers[at];
+        let plain = out
+            .write(*slot, |bytes| channel.receive(input, scratch, bytes))
+            .map_err(|error| PeerOutcome::Fault(error.into()))?;
+        self.consume(now, at, plain, out)
+    }
+
     /// Feeds bytes to the session of one peer; `Err` is the reason to hang up.
     fn consume(
         &mut self,
@@ -242,11 +294,13 @@ impl Fetch {
         }
         let config = &*self.config;
         loop {
-            let Peer { slot, candidate, session, size, offered_at, .. } = &mut self.peers[at];
+            let Peer { slot, candidate, session, size, offered_at, channel, .. } = &mut self.peers[at];
             let rest = &mut input;
             let event = out
                 .write(*slot, move |bytes| {
-                    session.next_event(now, &config.peer, config.client.as_deref(), rest, bytes)
+                    channel.write(bytes, |bytes| {
+                        session.next_event(now, &config.peer, config.client.as_deref(), rest, bytes)
+                    })
                 })
                 .map_err(PeerOutcome::Fault)?;
             match event {
@@ -291,7 +345,7 @@ impl Fetch {
         how: Option<CloseHow>,
         out: &mut Output,
     ) {
-        let Peer { slot, candidate, connect_at, session, .. } = self.peers.remove(at);
+        let Peer { slot, candidate, connect_at, session, transport, .. } = self.peers.remove(at);
         // What it gave to a shared assembly stays there.
         self.drop_assemblies(|assembly, fed| fed || (assembly.only.is_none() && assembly.bytes_held() > 0));
         let led_nowhere = matches!(
@@ -301,8 +355,15 @@ impl Fetch {
             ) | PeerOutcome::Fault(PeerFault::BadHandshake)
         );
         if led_nowhere {
-            self.candidates.try_other_port(candidate);
+            let first = self.config.transports.first(None);
+            self.candidates.try_other_port(candidate, first);
         }
+        if !self.finished && session.stage() <= Stage::Handshake {
+            self.try_other_ways(now, candidate, transport, outcome, session.received_bytes() == 0);
+        }
+        let addr = candidate.addr;
+        let more_follows = outcome != PeerOutcome::FetchEnded
+            && (self.candidates.waits(addr) || self.peers.iter().any(|other| other.candidate.addr == addr));
         if let Some(how) = how {
             out.close(slot, how);
         }
@@ -310,12 +371,14 @@ impl Fetch {
         if self.best.is_none_or(|(furthest, _)| reached > furthest) {
             self.best = Some((reached, outcome));
         }
-        self.counters.count_outcome(outcome);
+        self.counters.count_connection(transport, reached, outcome);
         self.counters.received_bytes += session.received_bytes();
         out.report(PeerReport {
             slot,
-            addr: candidate.addr,
+            addr,
             source: candidate.source,
+            transport,
+            more_follows,
             outcome,
             reached,
             lasted: now.saturating_sub(connect_at),
@@ -358,8 +421,8 @@ impl Fetch {
         for at in 0..self.peers.len() {
             for _ in 0..self.peers[at].session.room(now) {
                 let Some((index, repeated)) = self.choose(now, at) else { break };
-                let Peer { slot, session, .. } = &mut self.peers[at];
-                out.write(*slot, |bytes| session.request(now, index, bytes));
+                let Peer { slot, session, channel, .. } = &mut self.peers[at];
+                out.write(*slot, |bytes| channel.write(bytes, |bytes| session.request(now, index, bytes)));
                 self.counters.requests += 1;
                 self.counters.requests_repeated += u64::from(repeated);
             }
@@ -395,44 +458,6 @@ impl Fetch {
         slow.map(|index| (index, true))
     }
 
-    /// Connects to candidates while there is room, and reason to.
-    fn connect(&mut self, now: Duration, out: &mut Output) {
-        while self.peers.len() < self.config.peers_max.max(1) && !self.candidates.is_empty() {
-            if let Some(at) = self.no_connects_before(now) {
-                self.wake_at = Some(self.wake_at.map_or(at, |wake| wake.min(at)));
-                return;
-            }
-            let Some(candidate) = self.candidates.next() else { return };
-            let slot = Slot(self.next_slot);
-            self.next_slot = self.next_slot.wrapping_add(1);
-            let ours = Handshake::new(self.info_hash, self.config.peer_id);
-            self.peers.push(Peer {
-                slot,
-                candidate,
-                connect_at: now,
-                offered_at: now,
-                size: None,
-                session: PeerSession::new(ours, now),
-            });
-            self.counters.connects += 1;
-            out.connect(slot, candidate.addr, self.config.peer.connect_timeout);
-        }
-    }
-
-    /// Until when further peers are not wanted: while one delivers (in the early part of the fetch, lest somebody
-    /// who trickles keeps all others out), and after the owner had no socket.
-    fn no_connects_before(&self, now: Duration) -> Option<Duration> {
-        let eager_at = self.started + EAGER_AFTER;
-        let delivering_until = self
-            .peers
-            .iter()
-            .filter(|peer| peer.session.in_flight().len() > 0)
-            .map(|peer| peer.session.last_piece_at().unwrap_or(peer.offered_at) + DELIVERS_FOR)
-            .max()
-            .map(|until| until.min(eager_at));
-        delivering_until.into_iter().chain([self.hold_until]).max().filter(|at| *at > now)
-    }
-
     fn succeed(&mut self, now: Duration, assembly: Assembly, verified_by: VerifiedBy, out: &mut Output) {
         let givers = assembly.givers();
         let raw = assembly.into_raw();
@@ -443,6 +468,7 @@ impl Fetch {
                 liars.push(said.giver);
             }
         }
+        self.candidates.forget();
         while let Some(peer) = self.peers.first() {
             let me = Giver { slot: peer.slot, addr: peer.candidate.addr };
             let other_size = peer.size.is_some_and(|size| size.bytes() != raw.len());
@@ -515,6 +541,7 @@ impl Fetch {
         self.wake_at = None;
         self.assemblies = Vec::new();
         self.testimonies = Vec::new();
+        self.scratch = Vec::new();
         self.candidates.forget();
     }
 
@@ -550,10 +577,6 @@ impl Fetch {
 
 /// A piece that was asked for so long ago may be asked for at a second peer, if that has nothing else to do.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
-/// A peer whose last piece (or offer) is not older counts as delivering.
-const DELIVERS_FOR: Duration = Duration::from_secs(1);
-/// After so long everybody is tried that can be, delivering peers or not.
-const EAGER_AFTER: Duration = Duration::from_secs(10);
 /// The wait after the owner had no socket to spare.
 const OVERLOAD_PAUSE: Duration = Duration::from_secs(1);
 /// How often candidates are put back for want of a socket before they count as tried.

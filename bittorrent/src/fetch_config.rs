@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{PeerId, PeerLimits, peer_session::STAGE_TIMEOUT_MIN};
+use crate::{PeerId, PeerLimits, TransportPolicy, peer_session::STAGE_TIMEOUT_MIN};
 
 /// Settings that all fetches of a process share.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct FetchConfig {
     pub time_with_progress_max: Duration,
     /// For each peer.
     pub peer: PeerLimits,
+    /// What peers are reached by; TCP alone by default.
+    pub transports: TransportPolicy,
 }
 
 impl FetchConfig {
@@ -37,6 +39,7 @@ impl FetchConfig {
             time_max: Duration::from_secs(45),
             time_with_progress_max: Duration::from_secs(60),
             peer: PeerLimits::default(),
+            transports: TransportPolicy::default(),
         }
     }
 
@@ -54,6 +57,9 @@ impl FetchConfig {
         }
         if peer.metadata_bytes_max == 0 || (peer.metadata_bytes_max as usize) > self.fetch_bytes_max {
             return Err(ConfigError::Memory);
+        }
+        if self.transports.allowed.is_empty() {
+            return Err(ConfigError::NoTransport);
         }
         let shortest = peer.connect_timeout.min(peer.stage_timeout).min(peer.rerequest_after);
         if shortest < STAGE_TIMEOUT_MIN || peer.metadata_timeout <= peer.rerequest_after {
@@ -78,6 +84,9 @@ pub enum ConfigError {
     /// The largest info dict is empty, or larger than what one fetch may keep.
     #[error("the memory of one fetch must have room for the largest info dict, which must not be empty")]
     Memory,
+    /// No transport is allowed.
+    #[error("peers cannot be reached without any transport")]
+    NoTransport,
     /// A stage is too short, or the peer is given up before it could be asked again.
     #[error(
         "connecting, each stage and the wait before asking again need at least 4 s, and giving up must take longer \
@@ -89,12 +98,14 @@ pub enum ConfigError {
     Times,
 }
 
-/// The most that `endpoints_max` may be: slots are numbered with 16 bits, and an endpoint may take two.
-pub const ENDPOINTS_CEILING: usize = 8192;
+/// The most that `endpoints_max` may be: slots are numbered with 16 bits, and an endpoint may take two ports and on
+/// each the four transports, though seldom all.
+pub const ENDPOINTS_CEILING: usize = 8000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TransportSet;
 
     fn config() -> FetchConfig {
         FetchConfig::new(PeerId::from_bytes(*b"-ix0100-000000000000"))
@@ -115,6 +126,7 @@ mod tests {
         assert_eq!(with(|c| c.peers_max = 0), Err(ConfigError::NoPeers));
         assert_eq!(with(|c| c.endpoints_max = 0), Err(ConfigError::Endpoints(0)));
         assert_eq!(with(|c| c.endpoints_max = 9000), Err(ConfigError::Endpoints(9000)));
+        assert_eq!(with(|c| c.transports.allowed = TransportSet::default()), Err(ConfigError::NoTransport));
         assert_eq!(with(|c| c.fetch_bytes_max = 1 << 20), Err(ConfigError::Memory));
         assert_eq!(with(|c| c.peer.metadata_bytes_max = 0), Err(ConfigError::Memory));
         assert_eq!(with(|c| c.peer.stage_timeout = Duration::from_secs(3)), Err(ConfigError::StageTimeouts));

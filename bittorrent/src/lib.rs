@@ -40,6 +40,7 @@
 mod action;
 mod assembly;
 mod candidates;
+mod channel;
 mod counters;
 mod display_safe;
 pub mod extension_handshake;
@@ -57,13 +58,14 @@ mod peer_id;
 mod peer_session;
 mod request_pipeline;
 mod torrent;
+mod transport;
 pub mod ut_metadata;
 pub mod utp;
 pub mod wire;
 
 pub use action::{Action, CloseHow, Output, Slot};
 pub use candidates::{Admission, Candidate, PeerSource};
-pub use counters::FetchCounters;
+pub use counters::{FetchCounters, TransportCounters};
 pub use display_safe::{display_safe, display_safe_path};
 pub use fetch::Fetch;
 pub use fetch_config::{ConfigError, ENDPOINTS_CEILING, FetchConfig};
@@ -77,3 +79,4 @@ pub use peer_id::PeerId;
 pub use peer_session::{PeerEvent, PeerLimits, PeerSession, PeerTimer};
 pub use request_pipeline::WINDOW_MAX;
 pub use torrent::{File, Hashes, Torrent, TorrentOddities, Version};
+pub use transport::{Transport, TransportPolicy, TransportSet};

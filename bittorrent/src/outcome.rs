@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::{PeerFault, PeerId, Slot, candidates::PeerSource};
+use crate::{PeerFault, PeerId, Slot, Transport, candidates::PeerSource};
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -201,6 +201,10 @@ pub struct PeerReport {
     pub addr: SocketAddr,
     /// Where the endpoint came from.
     pub source: PeerSource,
+    /// What carried it.
+    pub transport: Transport,
+    /// Whether the endpoint is being tried in another way, or will be: this is not the last word about it.
+    pub more_follows: bool,
     /// How it ended.
     pub outcome: PeerOutcome,
     /// How far it came.

@@ -1,6 +1,6 @@
 //! What a peer can say that ends its connection.
 
-use crate::{handshake::HandshakeError, wire::WireError};
+use crate::{handshake::HandshakeError, mse::MseError, wire::WireError};
 
 /// What a peer said that makes its connection useless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -56,6 +56,9 @@ pub enum PeerFault {
     /// An extended message that cannot be read.
     #[error("a malformed message")]
     MalformedMessage,
+    /// The encryption handshake came to nothing: the peer does not know it, or not this torrent.
+    #[error("the peer's half of the encryption handshake is wrong")]
+    BadEncryption,
 }
 
 impl PeerFault {
@@ -63,7 +66,7 @@ impl PeerFault {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every fault, in the order of its number.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::BadHandshake,
         Self::OtherInfoHash,
         Self::SelfConnection,
@@ -81,6 +84,7 @@ impl PeerFault {
         Self::MessageTooLong,
         Self::TooMuchNoise,
         Self::MalformedMessage,
+        Self::BadEncryption,
     ];
 
     /// The name in counters and logs.
@@ -103,6 +107,7 @@ impl PeerFault {
             Self::MessageTooLong => "message too long",
             Self::TooMuchNoise => "too much noise",
             Self::MalformedMessage => "malformed message",
+            Self::BadEncryption => "bad encryption",
         }
     }
 
@@ -118,6 +123,7 @@ impl PeerFault {
                 | Self::NoMetadataYet
                 | Self::SizeTooLarge
                 | Self::Rejected
+                | Self::BadEncryption
         )
     }
 }
@@ -129,6 +135,12 @@ impl From<HandshakeError> for PeerFault {
             HandshakeError::OtherInfoHash => Self::OtherInfoHash,
             HandshakeError::SelfConnection => Self::SelfConnection,
         }
+    }
+}
+
+impl From<MseError> for PeerFault {
+    fn from(_: MseError) -> Self {
+        Self::BadEncryption
     }
 }
 

@@ -10,11 +10,12 @@ use std::{
 
 use bittorrent::{
     Action, Candidate, CloseHow, Disconnect, Fetch, FetchConfig, FetchFailure, Fetched, Output, PeerId,
-    PeerOutcome, PeerReport, PeerSource, Slot,
+    PeerOutcome, PeerReport, PeerSource, Slot, Transport,
 };
 use krpc::InfoHash;
 use sha1::{Digest as _, Sha1};
 
+pub mod encrypted;
 pub mod honest;
 pub mod scripted;
 
@@ -41,6 +42,8 @@ pub enum Connect {
     Fail(Disconnect),
     /// Nothing is ever heard.
     Void,
+    /// It takes so long.
+    After(Duration),
 }
 
 #[derive(Default)]
@@ -60,6 +63,15 @@ impl Reply {
     pub fn wake(&mut self, after: Duration) {
         self.what.push((after, Event::Wake));
     }
+
+    /// Changes what is sent.
+    pub fn transform(&mut self, mut change: impl FnMut(&mut Vec<u8>)) {
+        for (_, event) in &mut self.what {
+            if let Event::Data(bytes) = event {
+                change(bytes);
+            }
+        }
+    }
 }
 
 enum Event {
@@ -71,11 +83,17 @@ enum Event {
     Arrive(Vec<u8>),
 }
 
+/// Says who is met by each transport.
+pub type Door = Box<dyn FnMut(Transport) -> Box<dyn Peer>>;
+
 pub struct World {
     pub now: Duration,
     pub fetch: Fetch,
     out: Output,
     peers: HashMap<SocketAddr, Box<dyn Peer>>,
+    doors: HashMap<SocketAddr, Door>,
+    /// Peers behind doors: one for each connection.
+    met: HashMap<Slot, Box<dyn Peer>>,
     queue: BTreeMap<(Duration, u64), (Slot, Event)>,
     sequence: u64,
     /// Connections as the owner knows them.
@@ -83,6 +101,8 @@ pub struct World {
     /// Bytes are handed to the fetch in portions of this size.
     pub portion: usize,
     pub connects: Vec<SocketAddr>,
+    /// When each was made, and how.
+    pub ways: Vec<(Duration, SocketAddr, Transport)>,
     pub closes: Vec<(SocketAddr, CloseHow)>,
     pub reports: Vec<PeerReport>,
     pub liars: Vec<SocketAddr>,
@@ -130,11 +150,14 @@ impl World {
             fetch: Fetch::new(info_hash, Arc::new(config), now),
             out: Output::new(),
             peers: HashMap::new(),
+            doors: HashMap::new(),
+            met: HashMap::new(),
             queue: BTreeMap::new(),
             sequence: 0,
             open: BTreeMap::new(),
             portion: usize::MAX,
             connects: Vec::new(),
+            ways: Vec::new(),
             closes: Vec::new(),
             reports: Vec::new(),
             liars: Vec::new(),
@@ -155,8 +178,19 @@ impl World {
         self.peers.insert(addr, Box::new(peer));
     }
 
+    /// Places an endpoint where the transport decides who is met.
+    pub fn place_door(&mut self, addr: SocketAddr, door: impl FnMut(Transport) -> Box<dyn Peer> + 'static) {
+        self.doors.insert(addr, Box::new(door));
+    }
+
     pub fn offer(&mut self, candidate: Candidate) {
         self.fetch.add_candidate(self.now, candidate, &mut self.out);
+        self.act();
+    }
+
+    /// Offers an endpoint that was reached by this transport before.
+    pub fn offer_by(&mut self, candidate: Candidate, known: Transport) {
+        self.fetch.add_candidate_by(self.now, candidate, Some(known), &mut self.out);
         self.act();
     }
 
@@ -207,12 +241,16 @@ impl World {
         match event {
             Event::Opened => {
                 self.fetch.peer_opened(self.now, slot, &mut self.out);
-                self.peers.get_mut(&addr).unwrap().opened(&mut reply);
+                self.peer(slot, addr).opened(&mut reply);
             }
             Event::Arrive(bytes) => {
-                self.peers.get_mut(&addr).unwrap().receive(self.now, &bytes, &mut reply);
+                let now = self.now;
+                self.peer(slot, addr).receive(now, &bytes, &mut reply);
             }
-            Event::Wake => self.peers.get_mut(&addr).unwrap().wake(self.now, &mut reply),
+            Event::Wake => {
+                let now = self.now;
+                self.peer(slot, addr).wake(now, &mut reply);
+            }
             Event::Data(bytes) => {
                 for portion in bytes.chunks(self.portion) {
                     if !self.open.contains_key(&slot) {
@@ -234,6 +272,13 @@ impl World {
         true
     }
 
+    fn peer(&mut self, slot: Slot, addr: SocketAddr) -> &mut dyn Peer {
+        match self.met.get_mut(&slot) {
+            Some(peer) => peer.as_mut(),
+            None => self.peers.get_mut(&addr).unwrap().as_mut(),
+        }
+    }
+
     fn next_at(&self) -> Option<Duration> {
         let event = self.queue.keys().next().map(|(at, _)| *at);
         event.into_iter().chain(self.fetch.next_deadline()).min()
@@ -250,12 +295,18 @@ impl World {
         for action in out.drain() {
             assert!(self.done.is_none() && self.failed.is_none(), "{action:?} after the end");
             match action {
-                Action::Connect { slot, addr, timeout } => {
+                Action::Connect { slot, addr, timeout, transport } => {
                     self.connects.push(addr);
+                    self.ways.push((self.now, addr, transport));
+                    if let Some(door) = self.doors.get_mut(&addr) {
+                        self.met.insert(slot, door(transport));
+                    }
                     assert_eq!(self.open.insert(slot, addr), None, "a slot was used twice");
-                    let answer = self.peers.get_mut(&addr).map_or(Connect::Void, |peer| peer.connect());
+                    let peer = self.met.get_mut(&slot).or(self.peers.get_mut(&addr));
+                    let answer = peer.map_or(Connect::Void, |peer| peer.connect());
                     let (after, event) = match answer {
                         Connect::Accept => (2 * LATENCY, Event::Opened),
+                        Connect::After(time) => (time, Event::Opened),
                         Connect::Fail(why) => (2 * LATENCY, Event::Closed(why)),
                         Connect::Void => (timeout, Event::Closed(Disconnect::Timeout)),
                     };
