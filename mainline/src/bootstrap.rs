@@ -16,6 +16,8 @@ struct Entry {
     /// Queries in a row without an answer.
     failures: u32,
     answered: bool,
+    /// When it is asked again however many nodes are known.
+    revisit: Duration,
     in_flight: bool,
 }
 
@@ -25,17 +27,21 @@ impl Bootstrap {
         if self.entries.len() >= ADDRESSES_MAX || self.entries.iter().any(|entry| entry.addr == addr) {
             return false;
         }
-        self.entries.push(Entry { addr, due: now, failures: 0, answered: false, in_flight: false });
+        let revisit = now + REVISIT;
+        self.entries.push(Entry { addr, due: now, failures: 0, answered: false, revisit, in_flight: false });
         true
     }
 
     /// The next address to ask, in a network of which `live` nodes are known. Each is asked until it has answered;
-    /// after that only while we know next to nobody.
+    /// after that while we know next to nobody, and now and then: those whom we know may know nobody but each other.
     pub(crate) fn next(&self, now: Duration, live: usize) -> Option<SocketAddr> {
         self.entries
             .iter()
             .filter(|entry| !entry.in_flight && entry.due <= now)
-            .find(|entry| live < LIVE_ENOUGH || (!entry.answered && entry.failures < ATTEMPTS))
+            .find(|entry| {
+                let untried = !entry.answered && entry.failures < ATTEMPTS;
+                live < LIVE_ENOUGH || untried || now >= entry.revisit
+            })
             .map(|entry| entry.addr)
     }
 
@@ -56,7 +62,8 @@ impl Bootstrap {
     /// The address has answered.
     pub(crate) fn answered(&mut self, now: Duration, addr: SocketAddr) {
         if let Some(entry) = self.find(addr) {
-            *entry = Entry { addr, due: now + REPEAT, failures: 0, answered: true, in_flight: false };
+            let (due, revisit) = (now + REPEAT, now + REVISIT);
+            *entry = Entry { addr, due, failures: 0, answered: true, revisit, in_flight: false };
         }
     }
 
@@ -64,6 +71,7 @@ impl Bootstrap {
     pub(crate) fn failed(&mut self, now: Duration, addr: SocketAddr) {
         if let Some(entry) = self.find(addr) {
             entry.in_flight = false;
+            entry.revisit = now + REVISIT;
             entry.failures = entry.failures.saturating_add(1);
             entry.due = now + (BACKOFF * 2_u32.pow(entry.failures.min(16) - 1)).min(BACKOFF_MAX);
         }
@@ -80,7 +88,7 @@ impl Bootstrap {
 
     /// Each address has answered, or has had its chances.
     pub(crate) fn is_settled(&self) -> bool {
-        self.entries.iter().all(|entry| !entry.in_flight && (entry.answered || entry.failures >= ATTEMPTS))
+        self.entries.iter().all(|entry| entry.answered || entry.failures >= ATTEMPTS)
     }
 
     fn find(&mut self, addr: SocketAddr) -> Option<&mut Entry> {
@@ -99,6 +107,9 @@ const ATTEMPTS: u32 = 5;
 
 /// Between two questions to an address that answers: each names other nodes.
 const REPEAT: Duration = Duration::from_secs(5);
+
+/// A packet for each address in this time, so that no network of fakes can hold us longer.
+const REVISIT: Duration = Duration::from_secs(30 * 60);
 
 /// First pause after a failure; it doubles with each.
 const BACKOFF: Duration = Duration::from_secs(1);
@@ -151,6 +162,28 @@ mod tests {
         assert_eq!(bootstrap.next(at(100), LIVE_ENOUGH - 1), Some(addr(1)));
         bootstrap.restart(at(100));
         assert_eq!(bootstrap.next(at(100), 1_000), Some(addr(1)));
+    }
+
+    #[test]
+    fn an_address_is_asked_twice_an_hour_however_many_nodes_are_known() {
+        let mut bootstrap = Bootstrap::default();
+        bootstrap.add(at(0), addr(1));
+        bootstrap.add(at(0), addr(2));
+        let mut asked = Vec::new();
+        for second in 0..4 * 3_600 {
+            while let Some(addr) = bootstrap.next(at(second), 1_000) {
+                bootstrap.asked(addr);
+                asked.push(addr);
+                // One of the two is not there.
+                if addr.port() == 6_881 && asked.len() % 2 == 0 {
+                    bootstrap.failed(at(second), addr);
+                } else {
+                    bootstrap.answered(at(second), addr);
+                }
+            }
+        }
+        assert!((16..=24).contains(&asked.len()), "{asked:?}");
+        assert!(bootstrap.is_settled());
     }
 
     #[test]
