@@ -87,8 +87,9 @@ impl Visit {
             return VisitStep::Sample;
         }
         if self.find == Query::Wanted {
-            let worth =
-                if alive { self.misses == 0 } else { odds.alive(!self.first, self.misses) >= retry_worth };
+            // The first query is always sent: when others name too many that are not there, the odds would be never tried
+            // again.
+            let worth = self.misses == 0 || !alive && odds.alive(!self.first, self.misses) >= retry_worth;
             if worth && self.queries < QUERIES_MAX {
                 return VisitStep::Find;
             }
