@@ -192,6 +192,7 @@ impl Dht {
             dht.filter.add_own(*external);
         }
         dht.want = dht.wanted();
+        dht.table.diverse = dht.diverse;
         Ok(dht)
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use krpc::{ClientVersion, Distance, NodeId};
 
 use crate::address::{IpKey, endpoint_bytes};
-use crate::endpoint::{Endpoint, Network};
+use crate::endpoint::{Endpoint, Network, Subnet};
 use crate::event::Support;
 use crate::keyed_hash::HashKey;
 use crate::set_cache::SetCache;
@@ -103,6 +103,8 @@ pub(crate) struct NodeTable {
     sampled: SetCache<u32>,
     key: HashKey,
     tally: Tally,
+    /// Whether subnets tell parties apart, as they do not on loopback.
+    pub(crate) diverse: bool,
 }
 
 /// Live nodes, counted.
@@ -143,6 +145,7 @@ impl NodeTable {
             sampled: SetCache::new(nodes_max.min(REMOVED_MAX)),
             key,
             tally: Tally::default(),
+            diverse: false,
         }
     }
 
@@ -267,7 +270,8 @@ impl NodeTable {
         rows
     }
 
-    /// The `count` nodes of a family closest to `target` among those that `accept` takes, closest first.
+    /// The `count` nodes of a family closest to `target` among those that `accept` takes, closest first; if
+    /// [`diverse`](NodeTable::diverse), the closest one of each subnet only, or whoever owns one could surround a point.
     pub(crate) fn closest(
         &self,
         family: Family,
@@ -278,6 +282,8 @@ impl NodeTable {
     ) {
         found.clear();
         let prefix = slice_of(target);
+        let mut subnets: Vec<Subnet> = Vec::new();
+        let mut seen = 0;
         for offset in 0..SLICES {
             for index in &self.slices[family as usize][prefix ^ offset] {
                 if let Some(node) = &self.slots[*index as usize].node
@@ -286,11 +292,27 @@ impl NodeTable {
                     found.push((node.id.distance(target), self.reference(*index)));
                 }
             }
-            if found.len() >= count {
+            if self.diverse {
+                let fresh = &found[seen..];
+                subnets.extend(fresh.iter().filter_map(|(_, at)| Some(Subnet::of(self.get(*at)?.addr()))));
+                subnets.sort_unstable();
+                subnets.dedup();
+                seen = found.len();
+            }
+            if (if self.diverse { subnets.len() } else { found.len() }) >= count {
                 break;
             }
         }
         found.sort_unstable();
+        if self.diverse {
+            subnets.clear();
+            found.retain(|(_, at)| {
+                let subnet = self.get(*at).map(|node| Subnet::of(node.addr()));
+                let new = subnets.len() < count && subnet.is_some_and(|subnet| !subnets.contains(&subnet));
+                subnets.extend(subnet.filter(|_| new));
+                new
+            });
+        }
         found.truncate(count);
     }
 
@@ -566,6 +588,18 @@ mod tests {
             let mut closest = Vec::new();
             table.closest(Family::V4, &target, 8, |_| true, &mut closest);
             let mut expected: Vec<_> = list.values().map(|id| id.distance(&target)).collect();
+            expected.sort_unstable();
+            expected.truncate(8);
+            prop_assert_eq!(closest.iter().map(|(distance, _)| *distance).collect::<Vec<_>>(), expected);
+            table.diverse = true;
+            table.closest(Family::V4, &target, 8, |_| true, &mut closest);
+            let mut by_subnet: BTreeMap<Subnet, Distance> = BTreeMap::new();
+            for (addr, id) in &list {
+                let distance = id.distance(&target);
+                let least = by_subnet.entry(Subnet::of(*addr)).or_insert(distance);
+                *least = distance.min(*least);
+            }
+            let mut expected: Vec<_> = by_subnet.into_values().collect();
             expected.sort_unstable();
             expected.truncate(8);
             prop_assert_eq!(closest.iter().map(|(distance, _)| *distance).collect::<Vec<_>>(), expected);
