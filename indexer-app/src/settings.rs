@@ -101,6 +101,13 @@ pub const SETTINGS: &[Definition] = &[
     one("ports", "N", Some("4"), Scope::Crawl, "UDP ports on each address, 1..1024, from the first one on"),
     one("nodes-per-port", "N", Some("2"), Scope::Crawl, "Virtual DHT nodes on each port, 1..100000"),
     one(
+        "io-threads",
+        "N",
+        Some("0"),
+        Scope::Crawl,
+        "Threads that receive and send for the UDP ports, 0..64; 0: the program's own thread does, which costs least",
+    ),
+    one(
         "ids",
         "bep42|spread",
         Some("bep42"),
@@ -470,6 +477,8 @@ pub struct Settings {
     pub ports: u16,
     /// Virtual nodes per port.
     pub nodes_per_port: u32,
+    /// Threads that receive and send for the UDP ports.
+    pub io_threads: usize,
     /// How ids are chosen.
     pub ids: IdScheme,
     /// How often a virtual node moves to another id.
@@ -526,6 +535,7 @@ impl Settings {
             port: layers.required("port", ranged::<u16>(0, 65535))?,
             ports: layers.required("ports", ranged::<u16>(1, 1024))?,
             nodes_per_port: layers.required("nodes-per-port", ranged::<u32>(1, 100_000))?,
+            io_threads: layers.required("io-threads", ranged::<usize>(0, 64))?,
             ids: layers.required("ids", |text| match text {
                 "bep42" => Ok(IdScheme::Bep42),
                 "spread" => Ok(IdScheme::Spread),
@@ -750,6 +760,16 @@ mod tests {
         assert_eq!(settings.bind, ["0.0.0.0".parse::<IpAddr>().unwrap()]);
         assert_eq!(settings.port_addresses().len(), 4);
         assert_eq!(settings.bootstrap.len(), 4);
+        assert_eq!(settings.io_threads, 0);
+    }
+
+    #[test]
+    fn threads_for_the_ports_have_a_range() {
+        let mut layers = Layers::defaults();
+        flag(&mut layers, "io-threads", &["64"]);
+        assert_eq!(resolve(&layers).unwrap().io_threads, 64);
+        flag(&mut layers, "io-threads", &["65"]);
+        assert!(resolve(&layers).unwrap_err().to_string().ends_with("\"65\" is not a number from 0 to 64"));
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub struct Counters {
     pub datagram_bytes_sent: u64,
     /// Datagrams dropped because their port is not bound.
     pub sends_without_port: u64,
-    /// Datagrams dropped because too many were waiting for a full socket.
+    /// Datagrams dropped because too many were waiting for a full socket or for a busy thread, or still waited when their port
+    /// was closed.
     pub sends_dropped: u64,
     /// Datagrams that the kernel refused.
     pub send_errors: u64,
@@ -75,6 +76,7 @@ pub(crate) struct TaskCounters {
     pub(crate) batches_replaced: AtomicU64,
     pub(crate) datagrams_sent: AtomicU64,
     pub(crate) datagram_bytes_sent: AtomicU64,
+    pub(crate) sends_dropped: AtomicU64,
     pub(crate) send_errors: AtomicU64,
     pub(crate) incoming: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
@@ -90,6 +92,7 @@ impl TaskCounters {
             (&self.batches_replaced, &mut counters.batches_replaced),
             (&self.datagrams_sent, &mut counters.datagrams_sent),
             (&self.datagram_bytes_sent, &mut counters.datagram_bytes_sent),
+            (&self.sends_dropped, &mut counters.sends_dropped),
             (&self.send_errors, &mut counters.send_errors),
             (&self.incoming, &mut counters.incoming),
             (&self.accept_errors, &mut counters.accept_errors),

@@ -100,7 +100,7 @@ impl Batch {
         self.used
     }
 
-    fn get(&self, slot: u16) -> Option<(SocketAddr, &[u8])> {
+    pub(crate) fn get(&self, slot: u16) -> Option<(SocketAddr, &[u8])> {
         let (range, from) = self.slots.get(usize::from(slot))?;
         Some((*from, self.bytes.get(range.start as usize..range.end as usize)?))
     }

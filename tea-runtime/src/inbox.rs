@@ -1,83 +1,90 @@
 //! Where the kernel lays down what one system call receives.
 
-use std::net::SocketAddr;
+use std::{cell::RefCell, net::SocketAddr};
 
 use crate::datagram::Batch;
 
-/// A slot as long as the longest datagram for each that one call may bring. From there datagrams are packed into batches, so
-/// that a batch of usual ones is an eighth as large. A port has one; of its memory, only what datagrams ever touched is real.
+/// A slot as long as the longest datagram for each that one call may bring. From there datagrams are packed into batches:
+/// a batch of usual ones is an eighth as large. One a thread, since it is empty between two calls: it stays in the cache, and
+/// a thousand ports need no more memory than one.
+#[derive(Default)]
 pub(crate) struct Inbox {
     space: Vec<u8>,
     slot_bytes: usize,
     datagram_bytes_max: usize,
-    /// Lengths and senders of those in the first slots.
+    /// Lengths and senders of the datagrams in the first slots.
     arrived: Vec<(usize, SocketAddr)>,
-    /// How many of them were packed already.
-    packed: usize,
-    /// How many to ask for in the next call.
-    expected: usize,
+}
+
+thread_local! {
+    static INBOX: RefCell<Inbox> = RefCell::default();
 }
 
 impl Inbox {
-    pub(crate) fn new(datagram_bytes_max: usize) -> Self {
-        // An odd number of cache lines: at a distance of a power of two all slots would compete for the same few places of
-        // the cache.
-        let lines = datagram_bytes_max.div_ceil(CACHE_LINE_BYTES) | 1;
-        let slot_bytes = lines * CACHE_LINE_BYTES;
-        Self {
-            space: vec![0; slot_bytes * Batch::DATAGRAMS_MAX],
-            slot_bytes,
-            datagram_bytes_max,
-            arrived: Vec::with_capacity(Batch::DATAGRAMS_MAX),
-            packed: 0,
-            expected: EXPECTED_MIN,
-        }
+    /// Lends the inbox of this thread, with slots for datagrams of so many bytes.
+    pub(crate) fn with<T>(datagram_bytes_max: usize, receive: impl FnOnce(&mut Self) -> T) -> T {
+        INBOX.with_borrow_mut(|inbox| {
+            inbox.resize(datagram_bytes_max);
+            receive(inbox)
+        })
     }
 
-    /// Whether everything that arrived was packed.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.packed == self.arrived.len()
-    }
-
-    /// How many datagrams to ask for, if no more than `count_max` are wanted: each slot that is offered costs something, so not
-    /// many more than came the last time.
-    pub(crate) fn expected(&self, count_max: usize) -> usize {
-        self.expected.min(count_max)
-    }
-
-    /// `received` came where `asked` were asked for.
-    pub(crate) fn learn(&mut self, asked: usize, received: usize) {
-        if received < asked {
-            self.expected = (2 * received).clamp(EXPECTED_MIN, Batch::DATAGRAMS_MAX);
-        } else if asked == self.expected {
-            self.expected = (2 * asked).min(Batch::DATAGRAMS_MAX);
+    fn resize(&mut self, datagram_bytes_max: usize) {
+        self.datagram_bytes_max = datagram_bytes_max;
+        if self.slot_bytes < datagram_bytes_max {
+            // An odd number of cache lines: at a distance of a power of two all slots would compete for the same few places
+            // of the cache.
+            let lines = datagram_bytes_max.div_ceil(CACHE_LINE_BYTES) | 1;
+            self.slot_bytes = lines * CACHE_LINE_BYTES;
+            self.space = vec![0; self.slot_bytes * Batch::DATAGRAMS_MAX];
         }
     }
 
     /// The slots to receive into, and the list to note each datagram in. What was there is gone.
     pub(crate) fn slots(&mut self) -> (impl Iterator<Item = &mut [u8]>, &mut Vec<(usize, SocketAddr)>) {
         self.arrived.clear();
-        self.packed = 0;
         let bytes_max = self.datagram_bytes_max;
-        let slots = self.space.chunks_exact_mut(self.slot_bytes).map(move |slot| &mut slot[..bytes_max]);
+        let slots =
+            self.space.chunks_exact_mut(self.slot_bytes.max(1)).map(move |slot| &mut slot[..bytes_max]);
         (slots, &mut self.arrived)
     }
 
-    /// Packs into `batch` what it has space for.
-    pub(crate) fn pack(&mut self, batch: &mut Batch) {
-        let slots = self.space.chunks_exact(self.slot_bytes).zip(&self.arrived);
-        for (slot, (len, from)) in slots.skip(self.packed) {
-            if !batch.has_space(*len) {
-                break;
-            }
-            batch.push(*from, &slot[..*len]);
-            self.packed += 1;
-        }
+    /// What came.
+    pub(crate) fn arrived(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        let slots = self.space.chunks_exact(self.slot_bytes.max(1));
+        slots.zip(&self.arrived).map(|(slot, (len, from))| (*from, &slot[..*len]))
     }
 }
 
-/// Slots offered when little is expected. 8: some 20 ns.
-const EXPECTED_MIN: usize = 8;
+/// How many datagrams a port asks for in one call: each slot that is offered costs something, so not many more than came the
+/// last time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expectation(usize);
+
+impl Default for Expectation {
+    fn default() -> Self {
+        Self(Self::MIN)
+    }
+}
+
+impl Expectation {
+    /// 8: some 20 ns.
+    const MIN: usize = 8;
+
+    /// How many to ask for if no more than `count_max` are wanted.
+    pub(crate) fn ask(self, count_max: usize) -> usize {
+        self.0.min(count_max)
+    }
+
+    /// `received` came where `asked` were asked for.
+    pub(crate) fn learn(&mut self, asked: usize, received: usize) {
+        if received < asked {
+            self.0 = (2 * received).clamp(Self::MIN, Batch::DATAGRAMS_MAX);
+        } else if asked == self.0 {
+            self.0 = (2 * asked).min(Batch::DATAGRAMS_MAX);
+        }
+    }
+}
 
 const CACHE_LINE_BYTES: usize = 64;
 
@@ -85,44 +92,39 @@ const CACHE_LINE_BYTES: usize = 64;
 mod tests {
     use super::*;
 
-    fn arrive(inbox: &mut Inbox, lens: &[usize]) {
-        let (slots, arrived) = inbox.slots();
-        for (number, (slot, len)) in (1..).zip(slots.zip(lens)) {
-            slot[..*len].fill(number);
-            arrived.push((*len, ([127, 0, 0, number], 1).into()));
-        }
-    }
-
-    #[test]
-    fn what_finds_no_space_in_one_batch_is_packed_into_the_next() {
-        let (mut inbox, mut batch) = (Inbox::new(100), Batch::with_space(200));
-        arrive(&mut inbox, &[100, 0, 99, 2, 100]);
-        inbox.pack(&mut batch);
-        assert_eq!((batch.len(), batch.bytes_used(), inbox.is_empty()), (3, 199, false));
-        batch.clear();
-        inbox.pack(&mut batch);
-        assert_eq!((batch.len(), batch.bytes_used(), inbox.is_empty()), (2, 102, true));
-    }
-
     #[test]
     fn slots_are_as_long_as_the_longest_datagram_and_there_is_one_for_each_of_a_batch() {
-        for bytes_max in [1, 63, 64, 65, 4096] {
-            let mut inbox = Inbox::new(bytes_max);
-            let (slots, _) = inbox.slots();
-            let lens: Vec<_> = slots.map(|slot| slot.len()).collect();
-            assert_eq!(lens, vec![bytes_max; Batch::DATAGRAMS_MAX]);
+        for bytes_max in [1, 63, 64, 65, 4096, 65, 1] {
+            Inbox::with(bytes_max, |inbox| {
+                let lens: Vec<_> = inbox.slots().0.map(|slot| slot.len()).collect();
+                assert_eq!(lens, vec![bytes_max; Batch::DATAGRAMS_MAX]);
+            });
         }
+    }
+
+    #[test]
+    fn what_was_noted_is_what_came() {
+        let from = |number| SocketAddr::from(([127, 0, 0, number], 1));
+        Inbox::with(100, |inbox| {
+            let (slots, arrived) = inbox.slots();
+            for (number, slot) in (1..4).zip(slots) {
+                slot.fill(number);
+                arrived.push((usize::from(number) - 1, from(number)));
+            }
+            let came: Vec<_> = inbox.arrived().collect();
+            assert_eq!(came, [(from(1), &[][..]), (from(2), &[2]), (from(3), &[3, 3])]);
+            assert!(inbox.slots().1.is_empty());
+        });
     }
 
     #[test]
     fn more_is_asked_for_while_all_that_was_asked_for_comes() {
-        let mut inbox = Inbox::new(100);
-        let mut asked = Vec::new();
+        let (mut expectation, mut asked) = (Expectation::default(), Vec::new());
         for came in [8, 16, 32, 64, 64, 10, 1] {
-            asked.push(inbox.expected(64));
-            inbox.learn(inbox.expected(64), came);
+            asked.push(expectation.ask(64));
+            expectation.learn(expectation.ask(64), came);
         }
         assert_eq!(asked, [8, 16, 32, 64, 64, 64, 20]);
-        assert_eq!((inbox.expected(64), inbox.expected(3)), (8, 3));
+        assert_eq!((expectation.ask(64), expectation.ask(3)), (8, 3));
     }
 }

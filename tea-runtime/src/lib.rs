@@ -99,11 +99,13 @@ mod flush;
 mod in_memory;
 mod inbox;
 mod incoming;
+mod io_threads;
 mod lift;
 #[cfg_attr(not(target_os = "linux"), path = "no_mmsg.rs")]
 mod mmsg;
 mod observer;
 mod outbox;
+mod overflow;
 mod port_socket;
 mod ports;
 #[cfg(feature = "postgres")]

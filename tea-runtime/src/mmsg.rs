@@ -117,10 +117,17 @@ impl Address for SockaddrIn6 {
 }
 
 fn receive_as<A: Address>(fd: RawFd, inbox: &mut Inbox, count: usize) -> io::Result<usize> {
+    if count <= FEW {
+        receive_n::<A, FEW>(fd, inbox, count)
+    } else {
+        receive_n::<A, DATAGRAMS_MAX>(fd, inbox, count)
+    }
+}
+
+fn receive_n<A: Address, const N: usize>(fd: RawFd, inbox: &mut Inbox, count: usize) -> io::Result<usize> {
     A::to_receive().with_borrow_mut(|headers| {
         let (mut slots, arrived) = inbox.slots();
-        let mut slices: [_; DATAGRAMS_MAX] =
-            array::from_fn(|_| [IoSliceMut::new(slots.next().unwrap_or_default())]);
+        let mut slices: [_; N] = array::from_fn(|_| [IoSliceMut::new(slots.next().unwrap_or_default())]);
         let slices = slices.iter_mut().take(count);
         let messages = recvmmsg(fd, headers, slices, MsgFlags::MSG_DONTWAIT, None)?;
         arrived.extend(messages.filter_map(|message| Some((message.bytes, message.address?.into_std()))));
@@ -129,9 +136,17 @@ fn receive_as<A: Address>(fd: RawFd, inbox: &mut Inbox, count: usize) -> io::Res
 }
 
 fn send_as<A: Address>(fd: RawFd, arena: &[u8], datagrams: &[Outgoing]) -> io::Result<usize> {
+    if datagrams.len() <= FEW {
+        send_n::<A, FEW>(fd, arena, datagrams)
+    } else {
+        send_n::<A, DATAGRAMS_MAX>(fd, arena, datagrams)
+    }
+}
+
+fn send_n<A: Address, const N: usize>(fd: RawFd, arena: &[u8], datagrams: &[Outgoing]) -> io::Result<usize> {
     A::to_send().with_borrow_mut(|headers| {
         // Up to the first whose address is of the other family.
-        let mut addresses = [None; DATAGRAMS_MAX];
+        let mut addresses = [None; N];
         let mut count = 0;
         for (datagram, address) in datagrams.iter().zip(&mut addresses) {
             *address = A::from_std(datagram.to);
@@ -144,10 +159,12 @@ fn send_as<A: Address>(fd: RawFd, arena: &[u8], datagrams: &[Outgoing]) -> io::R
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "address of another family"));
         }
         let mut payloads = datagrams.iter().map(|datagram| datagram.payload(arena));
-        let slices: [_; DATAGRAMS_MAX] =
-            array::from_fn(|_| [IoSlice::new(payloads.next().unwrap_or_default())]);
+        let slices: [_; N] = array::from_fn(|_| [IoSlice::new(payloads.next().unwrap_or_default())]);
         let no_control: [ControlMessage<'_>; 0] = [];
         let (slices, addresses) = (&slices[..count], &addresses[..count]);
         Ok(sendmmsg(fd, headers, slices, addresses, no_control, MsgFlags::MSG_DONTWAIT)?.count())
     })
 }
+
+/// Calls for no more than so many get lists of this length, since filling long ones would be most of their cost.
+const FEW: usize = 8;

@@ -5,7 +5,7 @@ use std::{
     ops::Range,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -39,7 +39,9 @@ pub(crate) struct Outbox {
     bytes: AtomicUsize,
     depth_max: usize,
     bytes_max: usize,
-    filled: Notify,
+    closed: AtomicBool,
+    /// Something was put in, or nothing will be any more.
+    changed: Notify,
 }
 
 /// Datagrams one behind the other.
@@ -58,7 +60,8 @@ impl Outbox {
             depth_max,
             // Ranges of 32 bits tell where the bytes lie.
             bytes_max: bytes_max.min(u32::MAX as usize),
-            filled: Notify::new(),
+            closed: AtomicBool::new(false),
+            changed: Notify::new(),
         }
     }
 
@@ -83,20 +86,29 @@ impl Outbox {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         drop(waiting);
         if depth > 0 {
-            self.filled.notify_one();
+            self.changed.notify_one();
         }
         dropped
     }
 
-    /// Waits until there is something and takes all of it into `taken`, which must be empty.
-    pub(crate) async fn take(&self, taken: &mut Waiting) {
+    /// Waits until there is something and takes all of it into `taken`, which must be empty. `false`: there is nothing, and
+    /// nothing will come.
+    pub(crate) async fn take(&self, taken: &mut Waiting) -> bool {
         loop {
+            // Looked at first: what was put in before closing is still taken.
+            let closed = self.closed.load(Ordering::Acquire);
             std::mem::swap(&mut *self.lock(), taken);
-            if !taken.datagrams.is_empty() {
-                return;
+            if !taken.datagrams.is_empty() || closed {
+                return !taken.datagrams.is_empty();
             }
-            self.filled.notified().await;
+            self.changed.notified().await;
         }
+    }
+
+    /// Nothing more will be put in.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.changed.notify_one();
     }
 
     /// Datagrams that were taken are with the kernel now, or given up.
@@ -154,7 +166,7 @@ mod tests {
     async fn datagrams_leave_in_the_order_in_which_they_came() {
         let (outbox, mut taken) = (Outbox::new(8, 100), Waiting::default());
         assert_eq!((push(&outbox, &[2, 1]), push(&outbox, &[0, 3])), (0, 0));
-        outbox.take(&mut taken).await;
+        assert!(outbox.take(&mut taken).await);
         let left: Vec<_> =
             taken.datagrams.iter().map(|one| (one.to.port(), one.payload(&taken.arena))).collect();
         assert_eq!(left, [(1, &[1, 1][..]), (2, &[2]), (1, &[]), (2, &[2, 2, 2])]);
@@ -165,10 +177,20 @@ mod tests {
         let (outbox, mut taken) = (Outbox::new(2, 100), Waiting::default());
         assert_eq!(push(&outbox, &[101, 60, 41, 40, 0]), 3);
         // Taken is not sent: the bound holds until the kernel has them.
-        outbox.take(&mut taken).await;
+        assert!(outbox.take(&mut taken).await);
         assert_eq!(taken.datagrams.iter().map(|one| one.to.port()).collect::<Vec<_>>(), [2, 4]);
         assert_eq!(push(&outbox, &[0]), 1);
         outbox.done(&taken.datagrams[..1]);
         assert_eq!((push(&outbox, &[1]), outbox.depth()), (0, 2));
+    }
+
+    #[tokio::test]
+    async fn what_was_put_in_before_closing_is_still_taken() {
+        let (outbox, mut taken) = (Outbox::new(2, 100), Waiting::default());
+        push(&outbox, &[1]);
+        outbox.close();
+        assert!(outbox.take(&mut taken).await);
+        taken.clear();
+        assert!(!outbox.take(&mut taken).await);
     }
 }

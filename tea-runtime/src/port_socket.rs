@@ -9,7 +9,12 @@ use std::{
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{io::Interest, net::UdpSocket};
 
-use crate::{UdpPort, inbox::Inbox, mmsg, outbox::Outgoing};
+use crate::{
+    UdpPort,
+    inbox::{Expectation, Inbox},
+    mmsg,
+    outbox::Outgoing,
+};
 
 /// A bound socket that never blocks.
 pub(crate) struct PortSocket {
@@ -62,16 +67,37 @@ impl PortSocket {
         self.socket.readable().await
     }
 
-    /// Receives up to `count_max` datagrams into an empty inbox. Without an error at least one came.
-    pub(crate) fn receive(&self, inbox: &mut Inbox, count_max: usize) -> io::Result<()> {
+    /// Receives up to `count_max` datagrams of up to `bytes_max` bytes, what is longer cut off, and hands each to `take`. Without
+    /// an error at least one came.
+    pub(crate) fn receive(
+        &self,
+        expectation: &mut Expectation,
+        count_max: usize,
+        bytes_max: usize,
+        mut take: impl FnMut(SocketAddr, &[u8]),
+    ) -> io::Result<()> {
+        Inbox::with(bytes_max, |inbox| {
+            let asked = expectation.ask(count_max);
+            self.receive_into(inbox, asked)?;
+            let mut received = 0;
+            for (from, payload) in inbox.arrived() {
+                take(from, payload);
+                received += 1;
+            }
+            expectation.learn(asked, received);
+            Ok(())
+        })
+    }
+
+    fn receive_into(&self, inbox: &mut Inbox, count: usize) -> io::Result<()> {
         if self.recvmmsg.is_usable() {
-            match self.receive_many(inbox, count_max) {
+            match self.receive_many(inbox, count) {
                 Err(error) if self.recvmmsg.is_refused(&error) => self.one_by_one("recvmmsg", &error),
                 result => return result,
             }
         }
         let (slots, arrived) = inbox.slots();
-        for slot in slots.take(count_max) {
+        for slot in slots.take(count) {
             match self.socket.try_recv_from(slot) {
                 Ok(datagram) => arrived.push(datagram),
                 // Nothing more, or an error that is told before the next datagram.
@@ -84,18 +110,16 @@ impl PortSocket {
 
     /// When fewer come than were asked for, the kernel has no more. Saying so to tokio at once spares the call that would only
     /// find it out; what arrives after that wakes the reader again.
-    fn receive_many(&self, inbox: &mut Inbox, count_max: usize) -> io::Result<()> {
-        let asked = inbox.expected(count_max);
+    fn receive_many(&self, inbox: &mut Inbox, count: usize) -> io::Result<()> {
         let mut received = 0;
         let result = self.socket.try_io(Interest::READABLE, || {
-            received = mmsg::receive(&self.socket, inbox, asked, self.local.is_ipv6())?;
-            if received < asked { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            received = mmsg::receive(&self.socket, inbox, count, self.local.is_ipv6())?;
+            if received < count { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         if received == 0 {
             return result;
         }
         self.recvmmsg.works();
-        inbox.learn(asked, received);
         Ok(())
     }
 

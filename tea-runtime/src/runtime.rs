@@ -12,7 +12,7 @@ use crate::{
 
 /// What a program runs on: bounds, a manager for its effects, an observer.
 ///
-/// One shard runs, on the thread that [`run`](Self::run) is polled on.
+/// One shard runs, on the thread that [`run`](Self::run) is polled on; [`Config::io_threads`] receive and send for it.
 #[derive(Clone, Debug, Default)]
 pub struct Runtime<M = NoManager, O = NoObserver> {
     config: Config,
@@ -154,6 +154,8 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
         }
         self.tasks.abort().await;
         self.streams.abort().await;
+        // What ports did while they closed.
+        self.task_counters.drain_into(&mut self.machine.counters);
         let counters = self.machine.counters.clone();
         StopReport { drained_in, abandoned, manager_closed, counters }
     }

@@ -13,6 +13,7 @@ use crate::{
     bell::Bell,
     clock::{Clock, instant},
     counters::TaskCounters,
+    io_threads::IoThreads,
     ports::Ports,
     signals::Signals,
     stream_table::{Ended, StreamTable},
@@ -34,6 +35,8 @@ pub(crate) struct Shard<P: Program, M> {
     /// What the model wanted when it was last asked.
     pub(crate) subs: Sub<P>,
     pub(crate) ports: Ports<P::Key>,
+    /// After the ports: they end before the threads that they are seated on.
+    pub(crate) io_threads: IoThreads,
     pub(crate) listeners: Vec<(P::Key, BoundListener)>,
     pub(crate) signals: Vec<(P::Key, Signals)>,
     /// How often in a row a subscription could not be started.
@@ -145,6 +148,7 @@ impl<P: Program, M> Shard<P, M> {
             world,
             subs: Sub::default(),
             ports: Ports::default(),
+            io_threads: IoThreads::new(config.io_threads),
             listeners: Vec::new(),
             signals: Vec::new(),
             failures: BTreeMap::new(),
@@ -185,10 +189,14 @@ impl<P: Program, M> Shard<P, M> {
             Source::Udp { port, .. } => {
                 let bound = match self.world {
                     World::Memory => Ok(BoundUdp::in_memory(port, &self.config)),
-                    World::Real => {
-                        BoundUdp::bind(port, &self.config, self.clock, &self.bell, &self.task_counters)
-                            .map_err(|error| describe("bind UDP", port.bind, &error))
-                    }
+                    World::Real => self
+                        .io_threads
+                        .seat()
+                        .and_then(|seat| {
+                            let (bell, counters) = (&self.bell, &self.task_counters);
+                            BoundUdp::bind(port, &self.config, seat, self.clock, bell, counters)
+                        })
+                        .map_err(|error| describe("bind UDP", port.bind, &error)),
                 };
                 bound.map(|bound| {
                     let local = bound.local;

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TryRecvError;
+
 use crate::{
     Datagram, Fault, Lane, LaneReport, Manager, Program, Time, TurnReport,
     clock::instant,
@@ -44,7 +46,6 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
         self.serve_datagrams(&mut turn);
 
         self.flush();
-        turn.handled[Lane::Sends as usize] = (self.machine.counters.datagrams_sent - sent) as u32;
         let asked = std::mem::take(&mut self.machine.asked);
         if asked.resubscribe && self.stage == Stage::Running {
             self.resubscribe();
@@ -58,6 +59,7 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
         counters.turns += 1;
         counters.messages += u64::from(self.machine.handled);
         self.task_counters.drain_into(counters);
+        turn.handled[Lane::Sends as usize] = (counters.datagrams_sent - sent) as u32;
         if let Some(begin) = begin {
             turn.length = instant() - begin;
         }
@@ -176,7 +178,7 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
     /// each turn.
     fn serve_datagrams(&mut self, turn: &mut Turn) {
         let before = self.machine.handled;
-        let mut broken = None;
+        let mut broken = Vec::new();
         for _ in 0..self.config.datagram_batches_per_turn {
             let mut empty = true;
             for index in 0..self.ports.len() {
@@ -195,7 +197,10 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
                             self.machine.update(tag.call(key, Datagram::of(&batch, slot)), &self.subs);
                         }
                     }
-                    Ok(Arrival::Failed(error)) => broken = Some((key, Fault::from(error))),
+                    Ok(Arrival::Failed(error)) => broken.push((key, Fault::from(error))),
+                    Err(TryRecvError::Disconnected) if broken.iter().all(|(other, _)| *other != key) => {
+                        broken.push((key, port.why_ended()));
+                    }
                     Err(_) => {}
                 }
             }
@@ -204,7 +209,7 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
             }
         }
         self.first_port = self.first_port.wrapping_add(1);
-        if let Some((key, fault)) = broken {
+        for (key, fault) in broken {
             self.source_failed(key, fault);
         }
         turn.handled[Lane::Datagrams as usize] = self.machine.handled - before;

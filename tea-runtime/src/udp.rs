@@ -1,23 +1,31 @@
 //! A UDP port: one reader task that hands over batches, one writer task that sleeps unless the socket is full.
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, atomic::Ordering, mpsc as thread_mpsc},
+    time::Duration,
 };
 
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::mpsc,
+    task::{AbortHandle, JoinSet},
+};
 
 use crate::{
-    Config, Counters, UdpPort,
+    BoxFuture, Config, Counters, Fault, UdpPort,
     batch_pool::BatchPool,
     bell::Bell,
     clock::Clock,
     counters::{TaskCounters, count},
     datagram::Batch,
-    inbox::Inbox,
+    inbox::Expectation,
+    io_threads::Seat,
     outbox::{Outbox, Outgoing, Waiting},
+    overflow::Overflow,
     port_socket::{PortSocket, Sent, is_about_another_datagram},
+    task_table::text_of,
 };
 
 /// What a reader hands to the loop.
@@ -27,20 +35,29 @@ pub(crate) enum Arrival {
     Failed(io::Error),
 }
 
-/// A bound port. Dropping it ends its tasks and closes the socket.
+/// A bound port. Dropping it ends its tasks and closes the socket; with a thread of its own it first lets the writer send what
+/// waits.
 pub(crate) struct BoundUdp {
     pub(crate) local: SocketAddr,
     pub(crate) arrivals: mpsc::Receiver<Arrival>,
     pub(crate) outlet: Outlet,
     /// What the program asked to be sent since the last flush.
     outgoing: Vec<Outgoing>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
+    /// Where its tasks run, if not on the thread of the loop.
+    _seat: Option<Seat>,
+    /// Nothing is ever sent; it closes when both tasks are gone, and the socket with them.
+    ended: thread_mpsc::Receiver<Infallible>,
 }
 
 /// The sending side of a port.
 pub(crate) enum Outlet {
     Socket {
         socket: Arc<PortSocket>,
+        outbox: Arc<Outbox>,
+    },
+    /// The socket is of another thread: everything goes through its writer.
+    Thread {
         outbox: Arc<Outbox>,
     },
     /// No socket: what is sent is counted. What arrives comes through `lane`.
@@ -50,41 +67,67 @@ pub(crate) enum Outlet {
 }
 
 impl BoundUdp {
-    /// Binds the port and starts its tasks.
+    /// Binds the port and starts its tasks, on a thread for I/O if it has a seat there, else on this one.
     pub(crate) fn bind(
         port: &UdpPort,
         config: &Config,
+        seat: Option<Seat>,
         clock: Clock,
         bell: &Bell,
         counters: &Arc<TaskCounters>,
     ) -> io::Result<Self> {
+        let entered = seat.as_ref().map(|seat| seat.handle.enter());
         let socket = Arc::new(PortSocket::bind(port, config.batched_datagrams)?);
+        drop(entered);
         let local = socket.local();
         let outbox = Arc::new(Outbox::new(config.sends_waiting_max, config.send_bytes_waiting_max));
         let (lane, arrivals) = mpsc::channel(config.datagram_batches_max);
+        let (alive, ended) = thread_mpsc::sync_channel(1);
         let mut tasks = JoinSet::new();
+        let spawn = |tasks: &mut JoinSet<()>, task: BoxFuture<()>| match &seat {
+            Some(seat) => tasks.spawn_on(task, &seat.handle),
+            None => tasks.spawn(task),
+        };
         let bytes_max = port.datagram_bytes_max.max(1);
         let reader = Reader {
             socket: Arc::clone(&socket),
-            inbox: Inbox::new(bytes_max),
+            datagram_bytes_max: bytes_max,
+            expectation: Expectation::default(),
+            overflow: Overflow::default(),
             // Those in the lane, one with the loop, one with the reader, and two for a program that keeps a few.
             pool: BatchPool::new(bytes_max, config.datagram_batches_max + 4),
             lane,
             clock,
-            bell: bell.clone(),
             counters: Arc::clone(counters),
+            end: ReaderEnd { bell: bell.clone(), _alive: alive.clone() },
         };
-        tasks.spawn(reader.run());
-        tasks.spawn(write(Arc::clone(&socket), Arc::clone(&outbox), Arc::clone(counters)));
-        let outlet = Outlet::Socket { socket, outbox };
-        Ok(Self { local, arrivals, outlet, outgoing: Vec::new(), _tasks: tasks })
+        let reader = spawn(&mut tasks, Box::pin(reader.run()));
+        let writer = Writer {
+            socket: Arc::clone(&socket),
+            outbox: Arc::clone(&outbox),
+            counters: Arc::clone(counters),
+            _end: WriterEnd { reader, _alive: alive },
+        };
+        spawn(&mut tasks, Box::pin(writer.run()));
+        let outlet = match seat {
+            Some(_) => Outlet::Thread { outbox },
+            None => Outlet::Socket { socket, outbox },
+        };
+        Ok(Self { local, arrivals, outlet, outgoing: Vec::new(), tasks, _seat: seat, ended })
     }
 
     /// A port without a socket.
     pub(crate) fn in_memory(port: &UdpPort, config: &Config) -> Self {
         let (lane, arrivals) = mpsc::channel(config.datagram_batches_max);
-        let outlet = Outlet::Memory { lane };
-        Self { local: port.bind, arrivals, outlet, outgoing: Vec::new(), _tasks: JoinSet::new() }
+        Self {
+            local: port.bind,
+            arrivals,
+            outlet: Outlet::Memory { lane },
+            outgoing: Vec::new(),
+            tasks: JoinSet::new(),
+            _seat: None,
+            ended: thread_mpsc::sync_channel(1).1,
+        }
     }
 
     /// Notes a datagram to be sent with the next flush.
@@ -102,6 +145,29 @@ impl BoundUdp {
         // What a burst needed is not needed for ever.
         self.outgoing.shrink_to(OUTGOING_KEPT_MAX);
     }
+
+    /// Why the reader ended without a word.
+    pub(crate) fn why_ended(&mut self) -> Fault {
+        while let Some(ended) = self.tasks.try_join_next() {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                return Fault::Panicked(text_of(&*error.into_panic()));
+            }
+        }
+        Fault::Io(io::ErrorKind::BrokenPipe, "the thread of the port ended".to_owned())
+    }
+}
+
+impl Drop for BoundUdp {
+    fn drop(&mut self) {
+        let Outlet::Thread { outbox } = &self.outlet else { return };
+        // The writer sends what waits and ends, the reader with it. Whoever binds the address next finds it free.
+        outbox.close();
+        if self.ended.recv_timeout(CLOSE_PATIENCE) == Err(thread_mpsc::RecvTimeoutError::Timeout) {
+            tracing::warn!(local = %self.local, waiting = outbox.depth(), "the port does not close: what waits is dropped");
+        }
+    }
 }
 
 impl Outlet {
@@ -118,6 +184,7 @@ impl Outlet {
                     counters.sends_dropped += outbox.push(arena, &datagrams[sent.done..]);
                 }
             }
+            Self::Thread { outbox } => counters.sends_dropped += outbox.push(arena, datagrams),
             Self::Memory { .. } => {
                 counters.datagrams_sent += datagrams.len() as u64;
                 counters.datagram_bytes_sent += datagrams.iter().map(|one| one.len() as u64).sum::<u64>();
@@ -127,7 +194,7 @@ impl Outlet {
 
     pub(crate) fn waiting(&self) -> usize {
         match self {
-            Self::Socket { outbox, .. } => outbox.depth(),
+            Self::Socket { outbox, .. } | Self::Thread { outbox } => outbox.depth(),
             Self::Memory { .. } => 0,
         }
     }
@@ -135,12 +202,27 @@ impl Outlet {
 
 struct Reader {
     socket: Arc<PortSocket>,
-    inbox: Inbox,
+    datagram_bytes_max: usize,
+    expectation: Expectation,
+    overflow: Overflow,
     pool: BatchPool,
     lane: mpsc::Sender<Arrival>,
     clock: Clock,
-    bell: Bell,
     counters: Arc<TaskCounters>,
+    /// Last, so that the socket is given up when others hear of the end.
+    end: ReaderEnd,
+}
+
+/// Tells the loop that the reader is gone, for whatever reason.
+struct ReaderEnd {
+    bell: Bell,
+    _alive: thread_mpsc::SyncSender<Infallible>,
+}
+
+impl Drop for ReaderEnd {
+    fn drop(&mut self) {
+        self.bell.ring();
+    }
 }
 
 impl Reader {
@@ -151,7 +233,7 @@ impl Reader {
         let mut errors_in_a_row = 0;
         while let Ok(slot) = lane.reserve().await {
             let error = loop {
-                if self.inbox.is_empty()
+                if self.overflow.is_empty()
                     && let Err(error) = self.socket.readable().await
                 {
                     break Some(error);
@@ -159,9 +241,9 @@ impl Reader {
                 let (batch, error) = self.fill();
                 if let Some(batch) = batch {
                     errors_in_a_row = 0;
-                    let full = batch.len() == Batch::DATAGRAMS_MAX || !self.inbox.is_empty();
+                    let full = batch.len() == Batch::DATAGRAMS_MAX || !self.overflow.is_empty();
                     slot.send(Arrival::Batch(batch));
-                    self.bell.ring();
+                    self.end.bell.ring();
                     if full {
                         // There is more: let the loop and the other readers have their turn first.
                         tokio::task::yield_now().await;
@@ -175,7 +257,7 @@ impl Reader {
             };
             if let Some(error) = error {
                 if lane.send(Arrival::Failed(error)).await.is_ok() {
-                    self.bell.ring();
+                    self.end.bell.ring();
                 }
                 return;
             }
@@ -187,14 +269,15 @@ impl Reader {
         let mut batch = self.pool.take(&self.counters.batches_replaced);
         let mut error = None;
         if let Some(filling) = Arc::get_mut(&mut batch) {
-            self.inbox.pack(filling);
-            while self.inbox.is_empty() && filling.len() < Batch::DATAGRAMS_MAX {
+            self.overflow.move_into(filling);
+            while self.overflow.is_empty() && filling.len() < Batch::DATAGRAMS_MAX {
                 let count_max = Batch::DATAGRAMS_MAX - filling.len();
-                if let Err(reason) = self.socket.receive(&mut self.inbox, count_max) {
+                let take = |from, payload: &[u8]| self.overflow.push(filling, from, payload);
+                let (expectation, bytes_max) = (&mut self.expectation, self.datagram_bytes_max);
+                if let Err(reason) = self.socket.receive(expectation, count_max, bytes_max, take) {
                     error = (reason.kind() != io::ErrorKind::WouldBlock).then_some(reason);
                     break;
                 }
-                self.inbox.pack(filling);
             }
             filling.received = self.clock.now();
         }
@@ -210,31 +293,64 @@ impl Reader {
     }
 }
 
-/// Sends what the loop could not: waits for the socket, then empties the outbox.
-async fn write(socket: Arc<PortSocket>, outbox: Arc<Outbox>, counters: Arc<TaskCounters>) {
-    let mut taken = Waiting::default();
-    loop {
-        outbox.take(&mut taken).await;
-        let mut rest = &taken.datagrams[..];
-        while !rest.is_empty() {
-            let next = &rest[..rest.len().min(Batch::DATAGRAMS_MAX)];
-            let done = match socket.send_when_writable(&taken.arena, next).await {
-                Ok(sent) => {
-                    counters.datagrams_sent.fetch_add(sent.datagrams, Ordering::Relaxed);
-                    counters.datagram_bytes_sent.fetch_add(sent.bytes, Ordering::Relaxed);
-                    counters.send_errors.fetch_add(sent.refused, Ordering::Relaxed);
-                    sent.done
+/// Sends what the loop could not send, or, of a port with another thread, everything.
+struct Writer {
+    socket: Arc<PortSocket>,
+    outbox: Arc<Outbox>,
+    counters: Arc<TaskCounters>,
+    /// Last, as with the reader.
+    _end: WriterEnd,
+}
+
+/// Ends the reader with the writer: half a port is none.
+struct WriterEnd {
+    reader: AbortHandle,
+    _alive: thread_mpsc::SyncSender<Infallible>,
+}
+
+impl Drop for WriterEnd {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl Writer {
+    /// Empties the outbox, waiting for the socket where it must, until the outbox is closed and empty.
+    async fn run(self) {
+        let mut taken = Waiting::default();
+        while self.outbox.take(&mut taken).await {
+            let mut rest = &taken.datagrams[..];
+            while !rest.is_empty() {
+                let next = &rest[..rest.len().min(Batch::DATAGRAMS_MAX)];
+                let done = match self.socket.send_when_writable(&taken.arena, next).await {
+                    Ok(sent) => {
+                        self.counters.datagrams_sent.fetch_add(sent.datagrams, Ordering::Relaxed);
+                        self.counters.datagram_bytes_sent.fetch_add(sent.bytes, Ordering::Relaxed);
+                        self.counters.send_errors.fetch_add(sent.refused, Ordering::Relaxed);
+                        sent.done
+                    }
+                    // Nobody tells any more when the socket has space.
+                    Err(_) => {
+                        self.counters.send_errors.fetch_add(next.len() as u64, Ordering::Relaxed);
+                        next.len()
+                    }
+                };
+                self.outbox.done(&rest[..done]);
+                rest = &rest[done..];
+                if !rest.is_empty() {
+                    // The readers of the thread have their turn.
+                    tokio::task::yield_now().await;
                 }
-                // Nobody tells any more when the socket has space.
-                Err(_) => {
-                    counters.send_errors.fetch_add(next.len() as u64, Ordering::Relaxed);
-                    next.len()
-                }
-            };
-            outbox.done(&rest[..done]);
-            rest = &rest[done..];
+            }
+            taken.clear();
         }
-        taken.clear();
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Nobody will send it any more.
+        self.counters.sends_dropped.fetch_add(self.outbox.depth() as u64, Ordering::Relaxed);
     }
 }
 
@@ -244,3 +360,7 @@ const ERRORS_IN_A_ROW_MAX: u32 = 16;
 
 /// Datagrams of a flush that a port keeps room for: four batches answered, 10 KiB.
 const OUTGOING_KEPT_MAX: usize = 256;
+
+/// How long a port with another thread may take to send what waits when it is closed. 1 s: as much as fits the outbox takes
+/// milliseconds unless the network stands still.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);

@@ -107,7 +107,7 @@ fn large_datagrams_that_come_at_once_all_arrive_whole_and_in_order() {
                 Msg::Event(SubEvent::Ready { local, .. }) => {
                     for number in 0..COUNT {
                         cmd.send(1, local, |out| {
-                            out.extend(number.to_be_bytes().repeat(1 + number as usize * 10))
+                            out.extend(number.to_be_bytes().repeat(1 + number as usize * 10));
                         });
                     }
                 }

@@ -88,7 +88,12 @@ pub(super) async fn crawl(
         None => Ok(None),
         Some(Err(error)) => Err(error),
         Some(Ok(flags)) => {
-            let config = tea_runtime::Config { streams_max: sockets, grace: GRACE, ..Default::default() };
+            let config = tea_runtime::Config {
+                streams_max: sockets,
+                grace: GRACE,
+                io_threads: settings.io_threads,
+                ..Default::default()
+            };
             screen.start();
             let effects = Effects {
                 database: PgManager::new(database.pool.clone()),
