@@ -1,5 +1,7 @@
 //! What lies between a session and the bytes on the wire: nothing, or encryption.
 
+use std::time::Duration;
+
 use krpc::InfoHash;
 use rand::{SeedableRng as _, rngs::StdRng};
 use sha2::{Digest as _, Sha256};
@@ -30,6 +32,7 @@ impl Channel {
     /// The connection stands: sends the session's first bytes, or with encryption what leads to them.
     pub(crate) fn open(
         &mut self,
+        now: Duration,
         policy: &TransportPolicy,
         info_hash: InfoHash,
         slot: Slot,
@@ -45,6 +48,7 @@ impl Channel {
                     .chain_update(policy.seed)
                     .chain_update(info_hash.as_bytes())
                     .chain_update(slot.number().to_be_bytes())
+                    .chain_update(now.as_nanos().to_be_bytes())
                     .finalize();
                 let mut rng = StdRng::from_seed(seed.into());
                 let initiator = Initiator::start(info_hash, policy.methods, &initial, &mut rng, out);

@@ -134,7 +134,7 @@ impl Fetch {
         if session.stage() == Stage::Connect {
             let policy = &self.config.transports;
             out.write(slot, |bytes| {
-                channel.open(policy, self.info_hash, slot, bytes, |bytes| session.open(now, bytes));
+                channel.open(now, policy, self.info_hash, slot, bytes, |bytes| session.open(now, bytes));
             });
             // Where this leads to somebody, the others need not be tried for now.
             self.candidates.withdraw(candidate.addr, true);

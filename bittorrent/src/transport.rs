@@ -41,7 +41,7 @@ pub struct TransportPolicy {
     pub race_after: Duration,
     /// What is offered for the payload of encrypted connections; either by default. Some peers insist on RC4.
     pub methods: CryptoMethods,
-    /// From this and from what a connection is for, its keys and pads are drawn.
+    /// From this, the torrent and the time the keys and pads of a connection are drawn.
     pub seed: [u8; 32],
 }
 

@@ -9,8 +9,9 @@ use std::{
 };
 
 use bittorrent::{
-    Action, Candidate, Disconnect, Fetch, FetchConfig, Output, PeerId, PeerSource, Slot, WINDOW_MAX,
-    extension_handshake::UT_METADATA_ID, ut_metadata::PIECE_BYTES, wire::EXTENDED_BYTES_MAX,
+    Action, Candidate, Disconnect, Fetch, FetchConfig, Output, PeerId, PeerSource, Slot, Transport,
+    TransportSet, WINDOW_MAX, extension_handshake::UT_METADATA_ID, ut_metadata::PIECE_BYTES,
+    wire::EXTENDED_BYTES_MAX,
 };
 use krpc::InfoHash;
 use proptest::prelude::*;
@@ -220,13 +221,14 @@ impl Owner {
     }
 }
 
-fn run(events: Vec<Event>) -> Result<Owner, TestCaseError> {
+fn run(events: Vec<Event>, allowed: &[Transport]) -> Result<Owner, TestCaseError> {
     let raw = dict();
     let hash = InfoHash::from_bytes(Sha1::digest(&raw).into());
     let mut config = FetchConfig::new(PeerId::from_bytes(*b"-ix0100-000000000000"));
     config.peer.metadata_bytes_max = 200_000;
     config.fetch_bytes_max = 200_000;
     config.endpoints_max = 60;
+    config.transports.allowed = TransportSet::of(allowed);
     config.check().unwrap();
     let mut owner = Owner {
         fetch: Fetch::new(hash, Arc::new(config.clone()), Duration::ZERO),
@@ -319,8 +321,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn events_in_any_order_keep_the_invariants(events in prop::collection::vec(event(), 1..120)) {
-        run(events)?;
+    fn events_in_any_order_keep_the_invariants(
+        events in prop::collection::vec(event(), 1..120),
+        allowed in prop_oneof![
+            Just(vec![Transport::Tcp]),
+            prop::sample::subsequence(Transport::ALL.to_vec(), 1..=4),
+        ],
+    ) {
+        run(events, &allowed)?;
     }
 }
 
@@ -328,15 +336,18 @@ proptest! {
 #[test]
 fn the_random_peers_can_succeed() {
     let piece = |index| Say::Piece { index, wrong: None };
-    let owner = run(vec![
-        Event::Offer(1),
-        Event::Opened(0),
-        Event::Data(
-            0,
-            vec![Say::Handshake { right: true }, Say::Bitfield(30), Say::Offer { size: Size::Right }],
-        ),
-        Event::Data(0, vec![piece(2), piece(0), piece(1)]),
-    ])
+    let owner = run(
+        vec![
+            Event::Offer(1),
+            Event::Opened(0),
+            Event::Data(
+                0,
+                vec![Say::Handshake { right: true }, Say::Bitfield(30), Say::Offer { size: Size::Right }],
+            ),
+            Event::Data(0, vec![piece(2), piece(0), piece(1)]),
+        ],
+        &Transport::ALL,
+    )
     .unwrap();
     assert_eq!(owner.fetch.counters().done, 1);
 }

@@ -3,11 +3,11 @@
 
 mod world;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bittorrent::{
-    Candidate, ConnectFailure, Disconnect, FetchConfig, PeerFault, PeerOutcome, PeerSource, Transport,
-    TransportPolicy, TransportSet, mse::CryptoMethods,
+    Action, Candidate, ConnectFailure, Disconnect, Fetch, FetchConfig, Output, PeerFault, PeerOutcome,
+    PeerSource, Slot, Transport, TransportPolicy, TransportSet, mse::CryptoMethods,
 };
 use krpc::InfoHash;
 use proptest::prelude::*;
@@ -258,6 +258,29 @@ fn a_peer_whose_encryption_is_garbage_is_left_alone() {
         assert_eq!(world.outcome(addr(number)), PeerOutcome::Fault(PeerFault::BadEncryption), "{number}");
     }
     assert!(world.most_held < 10_000, "{}", world.most_held);
+}
+
+#[test]
+fn every_connection_has_keys_of_its_own_and_a_seed_repeats_them() {
+    let opening = |seed, at: u64, peer| {
+        let mut config = with(&[EncryptedTcp]);
+        config.transports.seed = [seed; 32];
+        let hash = InfoHash::from_bytes([1; 20]);
+        let (now, mut out) = (Duration::from_secs(at), Output::new());
+        let mut fetch = Fetch::new(hash, Arc::new(config), now);
+        for number in 1..=2 {
+            fetch.add_candidate(now, Candidate::new(addr(number), PeerSource::Lookup), &mut out);
+        }
+        out.drain().for_each(drop);
+        fetch.peer_opened(now, Slot::from_number(peer), &mut out);
+        let Some(Action::Write { bytes, .. }) = out.drain().next() else { panic!("a key") };
+        bytes[..96].to_vec()
+    };
+    let first = opening(1, 1, 0);
+    assert_eq!(opening(1, 1, 0), first);
+    for other in [opening(1, 1, 1), opening(1, 2, 0), opening(2, 1, 0)] {
+        assert_ne!(other, first);
+    }
 }
 
 #[test]

@@ -1,16 +1,27 @@
-//! A whole fetch with two peers: the input says who speaks, what, and how long to wait in between.
+//! A whole fetch with several peers, by TCP alone and by every transport: the input says who speaks, what, and how long to
+//! wait in between.
 //!
 //! Each step is a byte that says what to do, a length of two bytes, and so many bytes to be fed.
 #![no_main]
 
 use std::{sync::Arc, time::Duration};
 
-use bittorrent::{Action, Candidate, Disconnect, Fetch, FetchConfig, Output, PeerId, PeerSource, Slot};
+use bittorrent::{
+    Action, Candidate, Disconnect, Fetch, FetchConfig, Output, PeerId, PeerSource, Slot, Transport,
+    TransportSet,
+};
 use krpc::InfoHash;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    let config = FetchConfig::new(PeerId::from_bytes(*b"-ix0100-000000000000"));
+    run(input, &[Transport::Tcp]);
+    run(input, &Transport::ALL);
+    run(input, &[Transport::EncryptedTcp]);
+});
+
+fn run(input: &[u8], allowed: &[Transport]) {
+    let mut config = FetchConfig::new(PeerId::from_bytes(*b"-ix0100-000000000000"));
+    config.transports.allowed = TransportSet::of(allowed);
     let bytes_max = config.fetch_bytes_max + (256 << 10);
     let hash = InfoHash::from_bytes(*b"aaaaaaaaaabbbbbbbbbb");
     let mut now = Duration::ZERO;
@@ -50,4 +61,4 @@ fuzz_target!(|input: &[u8]| {
         assert!(fetch.bytes_held() <= bytes_max);
         assert!(fetch.peer_count() <= 4);
     }
-});
+}

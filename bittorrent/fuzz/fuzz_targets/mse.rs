@@ -39,7 +39,9 @@ fuzz_target!(|input: &[u8]| {
     let mut a = Initiator::start(HASH, CryptoMethods::BOTH, bytes, &mut rng, &mut to_b);
     let mut b = Responder::new(CryptoMethods::RC4, &mut rng);
     while !(to_a.is_empty() && to_b.is_empty()) {
-        for (sent, to_the_responder) in [(std::mem::take(&mut to_b), true), (std::mem::take(&mut to_a), false)] {
+        for (sent, to_the_responder) in
+            [(std::mem::take(&mut to_b), true), (std::mem::take(&mut to_a), false)]
+        {
             let mut sent = sent;
             if let Some(byte) = sent.get_mut(flip_at) {
                 *byte ^= 1;

@@ -31,7 +31,9 @@ fuzz_target!(|input: &[u8]| {
     let syn = out
         .drain()
         .find_map(|action| match action {
-            UtpAction::Send { datagram, .. } => Packet::parse(datagram).ok().map(|p| (p.connection_id, p.seq)),
+            UtpAction::Send { datagram, .. } => {
+                Packet::parse(datagram).ok().map(|p| (p.connection_id, p.seq))
+            }
             _ => None,
         })
         .expect("a SYN");
