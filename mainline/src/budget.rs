@@ -285,9 +285,9 @@ mod tests {
     fn send(budget: &mut SendBudget, ms: u64, kind: Sending, bytes: usize) -> bool {
         let has = budget.has(at(ms), kind);
         if has {
-            budget.spend(at(ms), bytes)
+            budget.spend(at(ms), bytes);
         } else {
-            budget.held_back(at(ms), kind)
+            budget.held_back(at(ms), kind);
         }
         has
     }

@@ -68,7 +68,7 @@ impl Dht {
             return Err(NotNow::Busy);
         };
         self.endpoints.count(now, to);
-        self.reachability.sent(now, to.ip());
+        self.reachability.sent(now, port, to.ip());
         let query = encode::Query {
             tid: tid.as_bytes(),
             id: own_id,

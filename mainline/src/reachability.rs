@@ -88,11 +88,11 @@ impl ReachabilityWatch {
         self.ports.get(usize::from(port.0)).map_or(0, |port| port.strangers)
     }
 
-    /// Something is sent.
+    /// Something is sent from a port.
     #[inline]
-    pub(crate) fn sent(&mut self, now: Duration, to: IpAddr) {
+    pub(crate) fn sent(&mut self, now: Duration, port: PortIndex, to: IpAddr) {
         if self.mode == ReadOnly::Auto {
-            self.spoken.note(now, to);
+            self.spoken.note(now, port, to);
         }
     }
 
@@ -106,7 +106,7 @@ impl ReachabilityWatch {
 
     /// A query has come in. Whether it shows for the first time, or again, that the port can be reached.
     pub(crate) fn queried(&mut self, now: Duration, port: PortIndex, from: IpAddr) -> bool {
-        if self.mode != ReadOnly::Auto || self.spoken.contains(from) {
+        if self.mode != ReadOnly::Auto || self.spoken.contains(port, from) {
             return false;
         }
         let Some(port) = self.ports.get_mut(usize::from(port.0)) else { return false };
@@ -141,7 +141,7 @@ impl ReachabilityWatch {
     }
 }
 
-/// Whom we have sent something to within the last minutes: two Bloom filters that take turns. That somebody is taken for
+/// Whom we have sent something to within the last minutes, and from which port, as a router lets others in: two Bloom filters that take turns. That somebody is taken for
 /// spoken to who was not (one in twenty, when they are full) makes a stranger be overlooked, and others come.
 #[derive(Debug)]
 struct Spoken {
@@ -164,7 +164,7 @@ impl Spoken {
         Spoken { now: Box::default(), before: Box::default(), ends: Duration::MAX, key }
     }
 
-    fn note(&mut self, now: Duration, ip: IpAddr) {
+    fn note(&mut self, now: Duration, port: PortIndex, ip: IpAddr) {
         if now >= self.ends {
             std::mem::swap(&mut self.now, &mut self.before);
             self.now.fill(0);
@@ -173,20 +173,23 @@ impl Spoken {
             }
             self.ends = now + SPOKEN_FOR;
         }
-        let hash = self.hash(ip);
+        let hash = self.hash(port, ip);
         for (word, bit) in places(hash, self.now.len()) {
             self.now[word] |= bit;
         }
     }
 
-    fn contains(&self, ip: IpAddr) -> bool {
-        let hash = self.hash(ip);
+    fn contains(&self, port: PortIndex, ip: IpAddr) -> bool {
+        let hash = self.hash(port, ip);
         let holds = |filter: &[u64]| places(hash, filter.len()).all(|(word, bit)| filter[word] & bit != 0);
         holds(&self.now) || holds(&self.before)
     }
 
-    fn hash(&self, ip: IpAddr) -> u64 {
-        self.key.hash(&IpKey::of(ip).bits().to_ne_bytes())
+    fn hash(&self, port: PortIndex, ip: IpAddr) -> u64 {
+        let mut bytes = [0; 10];
+        bytes[..8].copy_from_slice(&IpKey::of(ip).bits().to_ne_bytes());
+        bytes[8..].copy_from_slice(&port.0.to_ne_bytes());
+        self.key.hash(&bytes)
     }
 }
 
@@ -259,7 +262,7 @@ mod tests {
         for minute in minutes {
             for n in 0..10 {
                 let node = ip(minute as u32 * 10 + n);
-                watch.sent(at(minute), node);
+                watch.sent(at(minute), PORT, node);
                 watch.answered(PORT);
                 assert!(!watch.queried(at(minute), PORT, node));
                 // Those of some minutes ago still come through a NAT.
@@ -308,13 +311,14 @@ mod tests {
     #[test]
     fn who_was_spoken_to_long_ago_is_a_stranger_again() {
         let mut watch = watch(ReadOnly::Auto);
-        watch.sent(at(0), ip(1));
-        watch.sent(at(9), ip(2));
+        watch.sent(at(0), PORT, ip(1));
+        watch.sent(at(9), PORT, ip(2));
         assert!(!watch.queried(at(9), PORT, ip(1)));
-        watch.sent(at(11), ip(3));
-        watch.sent(at(22), ip(3));
+        watch.sent(at(11), PORT, ip(3));
+        watch.sent(at(22), PORT, ip(3));
         assert!(!watch.queried(at(22), PORT, ip(3)));
         assert!(watch.queried(at(22), PORT, ip(1)));
+        assert!(watch.queried(at(22), PortIndex(1), ip(3)), "it was spoken to from another port");
     }
 
     #[test]
@@ -345,11 +349,11 @@ mod tests {
         let mut watch = watch(ReadOnly::Auto);
         for minute in 0..20 {
             for n in 0..1_200 {
-                watch.sent(at(minute), ip(minute as u32 * 1_200 + n));
+                watch.sent(at(minute), PORT, ip(minute as u32 * 1_200 + n));
             }
         }
-        let overlooked = (0..10_000).filter(|n| watch.spoken.contains(ip(1_000_000 + n))).count();
+        let overlooked = (0..10_000).filter(|n| watch.spoken.contains(PORT, ip(1_000_000 + n))).count();
         assert!(overlooked < 1_000, "{overlooked}");
-        assert!((0..24_000).all(|n| watch.spoken.contains(ip(n))));
+        assert!((0..24_000).all(|n| watch.spoken.contains(PORT, ip(n))));
     }
 }

@@ -76,7 +76,7 @@ impl Dht {
                     out.try_send(port, from, |buffer| server.answer(now, &asked, nodes, contacts, buffer));
                 if bytes > 0 {
                     self.sending.spend(now, bytes);
-                    self.reachability.sent(now, from.ip());
+                    self.reachability.sent(now, port, from.ip());
                     self.counters.sent(PacketUse::Answers, kind_of(served), bytes);
                 }
                 served
@@ -167,7 +167,7 @@ impl Dht {
         let (refused, bytes) = out.try_send(port, from, refuse);
         if refused {
             self.sending.spend(now, bytes);
-            self.reachability.sent(now, from.ip());
+            self.reachability.sent(now, port, from.ip());
             self.counters.sent(PacketUse::Answers, MessageType::Error, bytes);
         }
     }
@@ -179,7 +179,7 @@ impl Dht {
             let Some((_, answer)) = ready else { return };
             let bytes = out.send(answer.port, answer.to, |buffer| buffer.extend_from_slice(&answer.payload));
             self.sending.spend(now, bytes);
-            self.reachability.sent(now, answer.to.ip());
+            self.reachability.sent(now, answer.port, answer.to.ip());
             self.counters.sent(PacketUse::Answers, answer.kind, bytes);
         }
         if self.answers.next_ready().is_some_and(|at| at <= now) {

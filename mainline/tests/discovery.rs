@@ -4,6 +4,7 @@ mod world;
 
 use std::time::Duration;
 
+use mainline::Limits;
 use rand::RngExt;
 use world::{Nature, SECOND, World};
 
@@ -250,17 +251,26 @@ fn ten_thousand_virtual_nodes_start_without_a_storm() {
     world.populate(400, |_| Nature::Sampling { interval: 600 });
     let mut bootstrap: Vec<_> = (0..5).map(|n| world::node_addr(900_000 + n)).collect();
     bootstrap.extend(world.live().take(1));
-    world.add_engine_with(8, 10_000, bootstrap, |config| config.limits.packets_per_second = 150);
-    let mut before = 0;
+    world.add_engine_with(8, 10_000, bootstrap, |config| config.limits = Limits::home());
+    let (mut before, mut bytes_before) = (0, 0);
     for second in 0..60 {
         world.run_for(SECOND);
         let watch = &world.engines[0].watch;
-        let sent = watch.queries + watch.answers;
+        let (sent, bytes) = (watch.queries + watch.answers, watch.bytes);
         assert!(sent - before <= 150 + 40, "{} in second {second}", sent - before);
-        before = sent;
+        assert!(
+            bytes - bytes_before <= 50_000 + 12_500 + 1_024,
+            "{} bytes in {second}",
+            bytes - bytes_before
+        );
+        (before, bytes_before) = (sent, bytes);
     }
     let engine = &world.engines[0];
     assert_eq!(engine.found.replied.len(), 400);
+    // What the budgets say of themselves is what the network has seen.
+    let [packets, bytes, endpoints] = engine.dht.budgets();
+    assert_eq!((packets.used, bytes.used), (before, bytes_before));
+    assert!((400..=1_240).contains(&endpoints.used), "{endpoints:?}");
     assert!(engine.dht.gauges().table_entries > 400);
     engine.watch.assert_polite();
     // What is left to do is upkeep.

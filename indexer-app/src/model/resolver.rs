@@ -539,7 +539,9 @@ impl Resolver {
         let mut over = None;
         for action in self.out.drain() {
             match action {
-                Action::Connect { slot, addr, timeout, .. } => wire(id, slot, Wire::Connect { addr, timeout }),
+                Action::Connect { slot, addr, timeout, .. } => {
+                    wire(id, slot, Wire::Connect { addr, timeout })
+                }
                 Action::Write { slot, bytes } => wire(id, slot, Wire::Write(bytes)),
                 Action::Close { slot, how } => {
                     let close = match how {

@@ -6,8 +6,8 @@ use indexer_app::{
     db::{
         Announced, BacklogDone, BacklogFail, BacklogFailed, BacklogNew, BacklogPut, BacklogRelease,
         BacklogSize, BacklogTake, DecayPopularity, Known, KnownHashes, NewTorrent, NodeVisit,
-        RecordAnnounces, RunEnd, RunProgress, SaveIdentity, SaveNodes, StoreTorrents, Stored, Taken, Tidied,
-        Tidy,
+        RecordAnnounces, RunEnd, RunProgress, RunReport, SaveIdentity, SaveNodes, StoreTorrents, Stored,
+        Taken, Tidied, Tidy,
     },
     model::{AppEffect, Msg},
     status::Snapshot,
@@ -29,6 +29,10 @@ pub struct FakeDatabase {
     pub failures: BTreeMap<String, u32>,
     pub ended: Option<String>,
     pub last: Option<Snapshot>,
+    /// The last report of the run.
+    pub report: RunReport,
+    /// What is kept for the next start.
+    pub identity: BTreeMap<String, Vec<u8>>,
     /// While it is set, every session fails.
     pub is_down: bool,
     backlog: BTreeMap<InfoHash, (Time, BacklogNew, u16)>,
@@ -61,12 +65,12 @@ impl FakeDatabase {
                 (save.visits.len() as u64, 0)
             })
             .or_try(|_: &RecordAnnounces| Announced::default())
-            .or_try(|_: &RunProgress| ())
+            .or_try(|progress: &RunProgress| self.report = progress.report.clone())
             .or_try(|_: &BacklogRelease| 0)
             .or_try(|_: &BacklogSize| self.backlog.len() as u64)
             .or_try(|_: &Tidy| Tidied::default())
             .or_try(|_: &DecayPopularity| 0)
-            .or_try(|_: &SaveIdentity| ())
+            .or_try(|save: &SaveIdentity| self.identity.extend(save.values.clone()))
             .or_try(|end: &RunEnd| self.ended = Some(end.ended.clone()))
             .message();
         cx.answer_after(LATENCY, message);

@@ -2,10 +2,12 @@
 
 pub mod database;
 pub mod node;
+mod presence;
+mod stranger;
 
 use std::{
-    cell::RefCell,
-    collections::BTreeMap,
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     rc::Rc,
     time::{Duration, SystemTime},
@@ -14,16 +16,17 @@ use std::{
 use bittorrent::{FetchConfig, InfoLimits, PeerId};
 use indexer_app::{
     db::{RunId, TidyLimits},
-    model::{Flags, Indexer, Plan},
+    model::{Flags, Indexer, Plan, identity::Kept},
 };
 use krpc::{InfoHash, NodeId};
-use mainline::{Dht, IdScheme, OwnIds, Port};
+use mainline::{Dht, IdScheme, OwnIds, Port, ReadOnly};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sha1::{Digest, Sha1};
-use tea_runtime::sim::{HostConfig, HostId, LinkPolicy, Sim};
+use tea_runtime::sim::{HostConfig, HostId, LinkPolicy, NatConfig, NatFilter, Sim};
 
 use database::FakeDatabase;
 use node::Node;
+use stranger::Stranger;
 
 /// Where all nodes listen, over UDP and TCP.
 pub const PORT: u16 = 6881;
@@ -44,8 +47,47 @@ pub struct WorldPlan {
     pub loss: f64,
 }
 
+/// What the indexer is like, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub ids: IdScheme,
+    /// It stands behind a router, which lets in whom?
+    pub nat: Option<NatFilter>,
+    pub read_only: ReadOnly,
+    pub move_nodes: Option<Duration>,
+    /// When nodes that it has never spoken to begin to ask it.
+    pub strangers_after: Option<Duration>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            ids: IdScheme::Spread,
+            nat: None,
+            read_only: ReadOnly::Off,
+            move_nodes: None,
+            strangers_after: None,
+        }
+    }
+}
+
+/// What the nodes have seen of the indexer.
+#[derive(Debug, Default)]
+pub struct Sight {
+    /// Where its queries came from.
+    pub endpoints: BTreeSet<SocketAddr>,
+    /// How many of its queries said that it is read-only, and how many did not.
+    pub read_only: u64,
+    pub full: u64,
+    /// Answers to strangers.
+    pub answers: u64,
+}
+
 /// Everybody who is, or was, in the network.
 pub struct Population {
+    /// What nodes say that the address of whoever asks is, instead of what it is: so many of ten do.
+    pub claim: Cell<Option<(IpAddr, u8)>>,
+    pub sight: RefCell<Sight>,
     /// Sorted by id; `true` answers.
     pub nodes: Vec<(NodeId, SocketAddr, bool)>,
     /// What each live node stores: hashes, and who seeds them.
@@ -66,7 +108,13 @@ impl Population {
             })
             .collect();
         nodes.sort_unstable();
-        let mut population = Self { nodes, stored: BTreeMap::new(), info_dicts: BTreeMap::new() };
+        let mut population = Self {
+            claim: Cell::new(None),
+            sight: RefCell::default(),
+            nodes,
+            stored: BTreeMap::new(),
+            info_dicts: BTreeMap::new(),
+        };
         let live: Vec<SocketAddr> =
             population.nodes.iter().filter(|node| node.2).map(|node| node.1).collect();
         for number in 0..plan.torrents {
@@ -130,6 +178,10 @@ pub struct SimulatedWorld {
 
 impl SimulatedWorld {
     pub fn new(plan: WorldPlan, seed: u64) -> Self {
+        Self::with(plan, seed, Setup::default())
+    }
+
+    pub fn with(plan: WorldPlan, seed: u64, setup: Setup) -> Self {
         let population = Rc::new(Population::new(plan, seed));
         let mut sim = Sim::new(seed);
         sim.set_policy(LinkPolicy::default().with_loss(plan.loss));
@@ -138,26 +190,50 @@ impl SimulatedWorld {
             sim.responder(address.ip(), Node::new(*id, *address, Rc::clone(&population)));
         }
         let bootstrap: Vec<SocketAddr> = live.iter().step_by(live.len() / 3).map(|node| node.1).collect();
-        let ip = IpAddr::from([20, 0, 0, 1]);
-        let flags = move || flags(ip, seed, &bootstrap);
-        let indexer = sim.host::<Indexer>(HostConfig::new(ip), flags);
+        if let Some(after) = setup.strangers_after {
+            for n in 0..STRANGERS {
+                sim.responder([70, 0, n, 1], Stranger::new(n, after, Rc::clone(&population)));
+            }
+        }
         let database = Rc::new(RefCell::new(FakeDatabase::default()));
+        let (host, ip) = match setup.nat {
+            None => (HostConfig::new(PUBLIC), PUBLIC),
+            Some(filter) => {
+                let nat = sim.nat(NatConfig { filter, ..NatConfig::new(PUBLIC) });
+                (HostConfig::new(PRIVATE).behind(nat), PRIVATE)
+            }
+        };
+        let kept = Rc::clone(&database);
+        let flags = move || flags(ip, seed, &bootstrap, setup, &Kept::read(&kept.borrow().identity));
+        let indexer = sim.host::<Indexer>(host, flags);
         let answering = Rc::clone(&database);
         sim.on_effect(indexer, move |effect, cx| answering.borrow_mut().answer(effect, cx));
         Self { sim, indexer, population, database }
     }
 }
 
-fn flags(ip: IpAddr, seed: u64, bootstrap: &[SocketAddr]) -> Flags {
+/// The address of the indexer, or of the router before it.
+pub const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::new(20, 0, 0, 1));
+
+/// The address of the indexer behind a router.
+pub const PRIVATE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+
+/// How many strangers there are, if any.
+const STRANGERS: u8 = 5;
+
+fn flags(ip: IpAddr, seed: u64, bootstrap: &[SocketAddr], setup: Setup, kept: &Kept) -> Flags {
     let mut random = StdRng::seed_from_u64(seed ^ 0x5eed);
     let ports: Vec<SocketAddr> = (0..2).map(|index| SocketAddr::new(ip, 7000 + index)).collect();
-    let ids = OwnIds::new(IdScheme::Spread, random.random(), &ports, 2, |_| None, []);
+    let external = |local| kept.external_of(local);
+    let ids = OwnIds::new(setup.ids, random.random(), &ports, 2, external, kept.moves.iter().copied());
     let mut config = mainline::Config::new(
         random.random(),
         ports.iter().map(|local| Port { local: *local }).collect(),
         ids.nodes().collect(),
     );
     config.bootstrap = bootstrap.to_vec();
+    config.read_only = setup.read_only;
+    config.known_external = external(ip).map(|external| (ip, external)).into_iter().collect();
     config.min_sample_interval = Duration::from_secs(60);
     config.limits.packets_per_second = 500;
     config.limits.bytes_per_second = 500_000;
@@ -180,7 +256,7 @@ fn flags(ip: IpAddr, seed: u64, bootstrap: &[SocketAddr]) -> Flags {
             once: false,
             tidy: TidyLimits::default(),
             loopback_only: false,
-            move_nodes: None,
+            move_nodes: setup.move_nodes,
             connect_from: Vec::new(),
         },
     }

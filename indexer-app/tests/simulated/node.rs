@@ -40,7 +40,16 @@ impl Responder for Node {
     fn datagram(&mut self, to: SocketAddr, from: SocketAddr, payload: &[u8], out: &mut Out<'_>) {
         let Ok(message) = Message::parse(payload) else { return };
         let Kind::Query(query) = message.kind else { return };
-        let reply = encode::Reply { ip: Some(from), ..encode::Reply::new(message.tid, self.id) };
+        {
+            let mut sight = self.population.sight.borrow_mut();
+            sight.endpoints.insert(from);
+            let count = if message.read_only { &mut sight.read_only } else { &mut sight.full };
+            *count += 1;
+        }
+        let [.., last] = *self.id.as_bytes();
+        let claimed = self.population.claim.get().filter(|(_, of_ten)| last % 10 < *of_ten);
+        let ip = claimed.map_or(from, |(ip, _)| SocketAddr::new(ip, from.port()));
+        let reply = encode::Reply { ip: Some(ip), ..encode::Reply::new(message.tid, self.id) };
         let population = Rc::clone(&self.population);
         let stored = population.stored.get(&self.address);
         // As libtorrent does: within the interval the same ones, then the next.
