@@ -1,5 +1,6 @@
 //! Points of the 160-bit keyspace: node ids, info-hashes and the distance between them (BEP 5).
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -90,20 +91,51 @@ macro_rules! point {
 }
 
 /// The id of a DHT node.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeId([u8; 20]);
 
 /// The key of a torrent in the DHT: SHA-1 of a v1 info dict, or the first 20 bytes of the SHA-256
 /// of a v2 one (BEP 5, 52).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InfoHash([u8; 20]);
 
 /// How far two points are from each other: their XOR, compared as a big-endian number.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Distance([u8; 20]);
 
 point!(NodeId);
 point!(InfoHash);
+
+/// By value, most significant byte first, as the derived order would be; but two words are compared in place, where
+/// comparing 20 bytes calls a function. Searches among ids compare a lot.
+macro_rules! ordered {
+    ($name:ident) => {
+        impl Ord for $name {
+            #[inline]
+            fn cmp(&self, other: &Self) -> Ordering {
+                words(&self.0).cmp(&words(&other.0))
+            }
+        }
+
+        impl PartialOrd for $name {
+            #[inline]
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+    };
+}
+
+ordered!(NodeId);
+ordered!(InfoHash);
+ordered!(Distance);
+
+#[inline]
+fn words(bytes: &[u8; 20]) -> (u128, u32) {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, rest @ ..] = *bytes;
+    let first = u128::from_be_bytes([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]);
+    (first, u32::from_be_bytes(rest))
+}
 
 impl NodeId {
     /// The XOR distance to another id; symmetric, zero only to itself.
@@ -223,6 +255,23 @@ mod tests {
         let mut bytes = [0; 20];
         bytes[0] = first;
         NodeId(bytes)
+    }
+
+    #[test]
+    fn points_are_in_the_order_of_their_bytes() {
+        let mut ids: Vec<NodeId> = Vec::new();
+        for at in 0..20 {
+            for value in [1, 0x80, 0xff] {
+                let mut bytes = [0x7f; 20];
+                bytes[at] = value;
+                ids.push(NodeId::from_bytes(bytes));
+            }
+        }
+        for a in &ids {
+            for b in &ids {
+                assert_eq!(a.cmp(b), a.as_bytes().cmp(b.as_bytes()), "{a} {b}");
+            }
+        }
     }
 
     #[test]

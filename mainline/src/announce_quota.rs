@@ -54,7 +54,7 @@ const STORE_SHARE: usize = 64;
 /// And so many in a small store.
 const HASHES_MIN: u32 = 64;
 
-/// Parties remembered: 400 KiB.
+/// Parties remembered: 300 KiB.
 const PARTIES: usize = 16_384;
 
 #[cfg(test)]

@@ -77,16 +77,16 @@ impl Bucket {
         Bucket { step, depth: step * burst.max(1), full_at: Duration::ZERO }
     }
 
-    /// How many tokens there are.
-    pub(crate) fn tokens(&self, now: Duration) -> u32 {
+    /// Whether more than `reserve` tokens are there. Asked several times for each packet, so without a division.
+    #[inline]
+    pub(crate) fn has_more_than(&self, reserve: u32, now: Duration) -> bool {
         let missing = self.full_at.saturating_sub(now);
-        let there = self.depth.saturating_sub(missing);
-        (there.as_nanos() / self.step.as_nanos().max(1)).min(u128::from(u32::MAX)) as u32
+        self.depth.saturating_sub(missing) >= self.step * reserve.saturating_add(1)
     }
 
     /// Takes a token if more than `reserve` are there.
     pub(crate) fn take(&mut self, now: Duration, reserve: u32) -> bool {
-        let has = self.tokens(now) > reserve;
+        let has = self.has_more_than(reserve, now);
         if has {
             self.spend(now, 1);
         }
@@ -118,7 +118,7 @@ impl Share {
 
     fn has(&self, now: Duration, kind: Sending) -> bool {
         let reserve = if kind == Sending::Query { self.reserve } else { 0 };
-        self.bucket.tokens(now) > reserve
+        self.bucket.has_more_than(reserve, now)
     }
 
     fn spend(&mut self, now: Duration, tokens: u32) {
@@ -215,12 +215,12 @@ impl EndpointBudget {
     pub(crate) fn allows(&mut self, now: Duration, to: SocketAddr) -> bool {
         self.turn(now);
         let to = Endpoint::from(to);
-        self.recent.contains(&to) || self.before.contains(&to) || self.bucket.tokens(now) > 0
+        self.recent.contains(&to) || self.before.contains(&to) || self.bucket.has_more_than(0, now)
     }
 
     /// Whether any new endpoint may be spoken to now.
     pub(crate) fn has_room(&self, now: Duration) -> bool {
-        self.bucket.tokens(now) > 0
+        self.bucket.has_more_than(0, now)
     }
 
     /// `to` is spoken to.

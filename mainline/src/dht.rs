@@ -405,5 +405,5 @@ const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 /// Endpoints remembered as silent, however few nodes there is room for.
 const SILENT_MIN: usize = 4_096;
 
-/// Choices of who speaks to whom that are kept, two for a remote, 16 bytes each.
+/// Choices of who speaks to whom that are kept, two for a remote, 9 bytes each.
 const CHOICES_MAX: usize = 1 << 20;

@@ -24,7 +24,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Room for `choices` choices of 16 bytes, at most 2^31 nodes to choose from; a remote takes one or two.
+    /// Room for `choices` choices of 9 bytes, at most 2^31 nodes to choose from; a remote takes one or two.
     pub fn new(choices: usize, key: HashKey) -> Identity {
         Identity { chosen: SetCache::new(choices), key, forgotten: 0 }
     }
@@ -139,7 +139,7 @@ impl Choice {
 
 const VERIFIED: u32 = 1 << 31;
 
-/// Choices kept by default: 2 MiB, enough for all remotes met within minutes at the greatest rates.
+/// Choices kept by default: 1.2 MB, enough for all remotes met within minutes at the greatest rates.
 pub const CHOICES: usize = 131_072;
 
 #[cfg(test)]
@@ -215,11 +215,11 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_is_counted() {
-        let (nodes, mut identity) = (nodes(), Identity::new(8, HashKey::derive(&[1; 32], "")));
+        let (nodes, mut identity) = (nodes(), Identity::new(7, HashKey::derive(&[1; 32], "")));
         for n in 0..20 {
             identity.speaker(&nodes, remote(n), None);
         }
-        assert_eq!(identity.forgotten(), 32);
+        assert_eq!(identity.forgotten(), 33);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct LimiterCounters {
     pub table_full: u64,
 }
 
-/// The budgets. 40 bytes a party, of a fixed number; parties to which nothing was sent for some
+/// The budgets. 37 bytes a party, of a fixed number; parties to which nothing was sent for some
 /// seconds need no place.
 #[derive(Debug)]
 pub struct Limiter {
@@ -47,7 +47,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// A table of so many places. A third of them can be in use at the same time before (one in a thousand) parties
+    /// A table of so many places. Three tenths of them can be in use at the same time before (one in a thousand) parties
     /// find no place: see [`places_for`].
     pub fn new(places: usize, key: HashKey) -> Limiter {
         Limiter { parties: SetCache::new(places), key, counters: LimiterCounters::default() }

@@ -39,9 +39,8 @@ impl Dht {
             out.reachability(port, Reachability::Reachable);
         }
         // What is over budget is not listened to either: a flood would make the program remember what it is fed.
-        let known = self.is_verified(from);
         if self.reachability.is_read_only(port) {
-            if known || self.strangers.answer(now) {
+            if self.is_welcome(now, from) {
                 self.listen(now, from, message, query, out);
             }
             return Err(DropReason::ReadOnly);
@@ -55,7 +54,7 @@ impl Dht {
             self.counters.answers_crowded_out += 1;
             return Err(DropReason::OverBudget);
         }
-        if !known && !self.strangers.answer(now) {
+        if !self.is_welcome(now, from) {
             self.sending.held_back_a_share();
             return Err(DropReason::OverBudget);
         }
@@ -116,6 +115,12 @@ impl Dht {
         Ok(())
     }
 
+    /// Whether a remote is to be answered as far as it matters who it is, which it then counts as. Who it is, is only looked
+    /// up while it matters.
+    fn is_welcome(&mut self, now: Duration, from: SocketAddr) -> bool {
+        !self.strangers.is_contended(now) || self.is_verified(from) || self.strangers.answer(now)
+    }
+
     /// What a query tells beside what it asks: an info-hash, and that its sender is there.
     fn listen(
         &mut self,
@@ -157,7 +162,7 @@ impl Dht {
             return;
         }
         // In this order: a flood that we have no packets for takes no places in the limiter's table.
-        if !(self.is_verified(from) || self.strangers.answer(now))
+        if !self.is_welcome(now, from)
             || self.limiter.reply(now, from.ip()).is_err()
         {
             return;

@@ -324,9 +324,16 @@ impl Tables<'_> {
         room: usize,
         list: &'l mut Vec<CompactNode>,
     ) -> &'l [CompactNode] {
-        list.clear();
-        self.nodes.closest(self.contacts, family, asked.answering, target, K + 1, list);
-        list.retain(|node| node.addr != asked.from);
+        let closest = |n, list: &mut Vec<CompactNode>| {
+            list.clear();
+            self.nodes.closest(self.contacts, family, asked.answering, target, n, list);
+        };
+        closest(K, list);
+        if list.iter().any(|node| node.addr == asked.from) {
+            // Seldom: so one more is looked for only then.
+            closest(K + 1, list);
+            list.retain(|node| node.addr != asked.from);
+        }
         list.truncate(K.min(room));
         list
     }

@@ -30,7 +30,12 @@ impl Strangers {
 
     /// Whether a stranger may be answered or listened to, which it then counts as.
     pub(crate) fn answer(&mut self, now: Duration) -> bool {
-        self.answers.take(now, 0) || now >= self.contended_until
+        !self.is_contended(now) || self.answers.take(now, 0)
+    }
+
+    /// Whether queries of ours wait for packets, so that it matters who is a stranger.
+    pub(crate) fn is_contended(&self, now: Duration) -> bool {
+        now < self.contended_until
     }
 
     /// Whether a stranger may be taken up as a node to visit, which it then counts as.
