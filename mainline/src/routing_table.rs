@@ -355,9 +355,10 @@ impl Bucket {
             };
             in_order.sort_by_key(distance);
         }
+        // Those without a key are behind all others.
+        let count = keys.iter().filter(|key| **key != ABSENT).count();
         let before = out.len();
-        let presentable = in_order.iter().filter(|place| store.presentable(**place).is_some());
-        out.extend(presentable.filter_map(|place| store.node(*place)).take(n));
+        out.extend(in_order[..count.min(n)].iter().filter_map(|place| store.node(*place)));
         out.len() - before
     }
 }

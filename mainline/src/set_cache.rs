@@ -123,7 +123,8 @@ impl<V> Set<V> {
     fn place(&self, tag: u32) -> Option<usize> {
         // Without a branch on where it is: nobody could predict that, and a processor that predicts goes on with
         // what comes next while the line is on its way from memory.
-        let places: u32 = self.tags.iter().enumerate().map(|(at, other)| u32::from(*other == tag) << at).sum();
+        let places: u32 =
+            self.tags.iter().enumerate().map(|(at, other)| u32::from(*other == tag) << at).sum();
         (places != 0).then(|| places.trailing_zeros() as usize)
     }
 

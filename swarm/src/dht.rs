@@ -25,11 +25,20 @@ const VISITORS_A_NODE: usize = 4;
 /// The least number of such pairs.
 const VISITORS_MIN: usize = 4_096;
 
+/// What a node was asked so far.
+#[derive(Clone, Copy, Default)]
+struct Asked {
+    anything: bool,
+    for_samples: bool,
+}
+
 /// The nodes of a swarm.
 pub(crate) struct Dht {
     population: Arc<Population>,
     counters: Arc<Counters>,
     visitors: Visitors,
+    /// What each live node was asked already.
+    asked: Vec<Asked>,
     announces: Announces,
     dht_port: u16,
     peer_port: u16,
@@ -76,10 +85,12 @@ impl Dht {
         let config = &population.config;
         let pairs_max = (config.nodes * VISITORS_A_NODE).max(VISITORS_MIN);
         let visitors = Visitors::new(pairs_max, config.flood_limit);
+        let asked = vec![Asked::default(); config.nodes];
         Self {
             population,
             counters,
             visitors,
+            asked,
             announces: Announces::default(),
             dht_port,
             peer_port,
@@ -136,7 +147,10 @@ impl Dht {
             }
         };
         match &message.kind {
-            Kind::Query(query) => self.answer(now, node, from, message.tid, query, answer),
+            Kind::Query(query) => {
+                self.note_asked(node, matches!(query.method, Method::SampleInfohashes { .. }));
+                self.answer(now, node, from, message.tid, query, answer);
+            }
             Kind::Reply(_) | Kind::Error(_) => self.counters.unasked_replies.add_one(),
         }
     }
@@ -217,6 +231,17 @@ impl Dht {
                 counters.other_queries.add_one();
                 error(ErrorCode::UNKNOWN_METHOD, "method unknown").encode(out);
             }
+        }
+    }
+
+    /// Counts a node once for being asked, and once for being asked for samples.
+    fn note_asked(&mut self, node: u32, for_samples: bool) {
+        let Some(asked) = self.asked.get_mut(node as usize) else { return };
+        if !std::mem::replace(&mut asked.anything, true) {
+            self.counters.nodes_asked.add_one();
+        }
+        if for_samples && !std::mem::replace(&mut asked.for_samples, true) {
+            self.counters.nodes_sampled.add_one();
         }
     }
 

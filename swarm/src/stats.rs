@@ -53,6 +53,10 @@ counters! {
     samples_unsupported,
     /// Queries: any other method.
     other_queries,
+    /// Live nodes that were asked anything, each counted once.
+    nodes_asked,
+    /// Live nodes that were asked sample_infohashes, whether they support it or not, each counted once.
+    nodes_sampled,
     /// Replies and errors that the nodes sent.
     answers,
     /// Those of them that the system refused to send.

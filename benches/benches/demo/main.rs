@@ -9,7 +9,11 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
 mod floor;
+#[allow(dead_code, reason = "shared with other benchmarks")]
+#[path = "../whole_program/indexer_process.rs"]
 mod indexer_process;
+#[allow(dead_code, reason = "shared with other benchmarks")]
+#[path = "../whole_program/process_figures.rs"]
 mod process_figures;
 mod run;
 mod swarm_process;

@@ -25,6 +25,24 @@ const SETTLE: Duration = Duration::from_secs(10);
 /// How long idleness is measured: two sampling intervals.
 const IDLE: Duration = Duration::from_secs(20);
 
+/// The settings of `indexer demo`, which starts its swarm in the same process and so cannot be measured apart from it.
+const SETTINGS: &[&str] = &[
+    "--bind",
+    "127.0.0.1",
+    "--port",
+    "0",
+    "--ports",
+    "2",
+    "--nodes-per-port",
+    "4",
+    "--ids",
+    "spread",
+    "--min-sample-interval",
+    "10s",
+    "--shared-buffers",
+    "67108864",
+];
+
 /// The figures of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
@@ -67,7 +85,7 @@ impl Run {
 pub(crate) fn run(program: &Path, size: Size) -> Result<Run, String> {
     let mut swarm = SwarmProcess::start(size)?;
     let swarm_set_up = cpu(swarm.pid()).own;
-    let mut indexer = Indexer::start(program, &swarm.bootstrap)?;
+    let mut indexer = Indexer::start(program, SETTINGS, &swarm.bootstrap)?;
     let begun = Instant::now();
     loop {
         std::thread::sleep(LOOK);

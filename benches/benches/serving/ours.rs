@@ -21,7 +21,8 @@ pub(crate) fn serve(bind: SocketAddr, bootstrap: Vec<SocketAddr>) -> Result<(), 
     config.allow_loopback = true;
     config.bootstrap = bootstrap;
     // The budgets for all remotes together are lifted; those for each remote have no switch.
-    config.limits = Limits { packets_per_second: 1_000_000, bytes_per_second: 1_000_000_000, ..Limits::server() };
+    config.limits =
+        Limits { packets_per_second: 1_000_000, bytes_per_second: 1_000_000_000, ..Limits::server() };
     let runtime = Runtime::new(tea_runtime::Config::default());
     let ended: Result<Serving, _> = runtime.run_blocking(config);
     ended.map(drop).map_err(|error| format!("the server ended: {error}"))

@@ -28,7 +28,8 @@ pub(crate) fn populated(ports: u16) -> Dht {
     let nodes = spread_ids(usize::from(ports) * 4, SEED).enumerate().map(node).collect();
     let mut config = Config::new(SEED, port_list, nodes);
     config.allow_loopback = true;
-    config.limits = Limits { packets_per_second: 1_000_000, bytes_per_second: 1_000_000_000, ..Limits::server() };
+    config.limits =
+        Limits { packets_per_second: 1_000_000, bytes_per_second: 1_000_000_000, ..Limits::server() };
     let mut dht = Dht::new(&config, Duration::ZERO).unwrap_or_else(|error| panic!("no DHT: {error}"));
 
     let mut random = StdRng::from_seed(SEED);

@@ -3,7 +3,8 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -12,24 +13,6 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-
-/// The settings of `indexer demo`, which starts its swarm in the same process and so cannot be measured apart from it.
-const SETTINGS: &[&str] = &[
-    "--bind",
-    "127.0.0.1",
-    "--port",
-    "0",
-    "--ports",
-    "2",
-    "--nodes-per-port",
-    "4",
-    "--ids",
-    "spread",
-    "--min-sample-interval",
-    "10s",
-    "--shared-buffers",
-    "67108864",
-];
 
 /// How long it may take to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,9 +54,11 @@ pub(crate) struct Indexer {
 }
 
 impl Indexer {
-    /// Starts it with an empty data directory.
-    pub(crate) fn start(program: &Path, bootstrap: &[String]) -> Result<Self, String> {
-        let folder = std::env::temp_dir().join(format!("indexer-bench-{}", std::process::id()));
+    /// Starts it with an empty data directory and these settings.
+    pub(crate) fn start(program: &Path, settings: &[&str], bootstrap: &[String]) -> Result<Self, String> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("indexer-bench-{}-{number}", std::process::id()));
         let failed = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(failed("an old data directory cannot be removed"))?;
@@ -82,15 +67,16 @@ impl Indexer {
         // What the machine's own settings say is not measured here.
         File::create(folder.join("settings.toml")).map_err(failed("no settings file can be made"))?;
         let log = File::create(folder.join("log")).map_err(failed("no log can be made"))?;
+        let report = File::create(folder.join("report")).map_err(failed("no report can be made"))?;
         let started = SystemTime::now();
         let mut command = command(program, &folder, "run");
         for node in bootstrap {
             command.args(["--bootstrap", node]);
         }
         let child = command
-            .args(SETTINGS)
+            .args(settings)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(report)
             .stderr(log)
             .spawn()
             .map_err(failed("the indexer cannot be started"))?;
@@ -105,6 +91,22 @@ impl Indexer {
     /// Its data directory.
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.join("data")
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// What it has written: the report at its end, and its log.
+    pub(crate) fn written(&self) -> (String, String) {
+        let read = |name| fs::read_to_string(self.folder.join(name)).unwrap_or_default();
+        (read("report"), read("log"))
+    }
+
+    /// Its own numbers, as JSON; `None` while the database is not there yet.
+    pub(crate) fn stats(&self) -> Option<Value> {
+        serde_json::from_str(&self.ask("stats", &["--json"]).ok()?).ok()
     }
 
     /// Torrents that can be searched now; `None` while the database is not there yet.
