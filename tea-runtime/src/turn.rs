@@ -125,36 +125,49 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
         turn.handled[Lane::Timers as usize] = self.machine.handled - before;
     }
 
-    /// Answers to effects, results of tasks, events of streams.
+    /// Answers to effects, results of tasks, events of streams. A lane whose bound was reached may hold more.
     fn serve_completions(&mut self, turn: &mut Turn) {
         let bound = self.config.messages_per_turn;
-        let before = self.machine.handled;
-        for _ in 0..bound {
-            let Ok(msg) = self.answers.try_recv() else { break };
-            self.update_and_flush(msg);
-        }
-        turn.handled[Lane::Effects as usize] = self.machine.handled - before;
-
-        let before = self.machine.handled;
-        for _ in 0..bound {
-            let Ok(finished) = self.tasks.finished.try_recv() else { break };
-            if let Some(msg) = self.tasks.tag(finished) {
+        let mut lane = |lane: Lane, taken: usize, handled: u32| {
+            turn.handled[lane as usize] = handled;
+            turn.more |= taken == bound;
+        };
+        // Seeing that a lane is empty costs less than finding nothing in it.
+        if !self.answers.is_empty() {
+            let (before, mut taken) = (self.machine.handled, 0);
+            while taken < bound
+                && let Ok(msg) = self.answers.try_recv()
+            {
+                taken += 1;
                 self.update_and_flush(msg);
             }
+            lane(Lane::Effects, taken, self.machine.handled - before);
         }
-        turn.handled[Lane::Tasks as usize] = self.machine.handled - before;
-
-        let before = self.machine.handled;
-        for _ in 0..bound {
-            let Ok(arrival) = self.streams.arrivals.try_recv() else { break };
-            match self.streams.tag(arrival) {
-                Some(msg) => self.update_and_flush(msg),
-                None => self.machine.counters.stream_events_stale += 1,
+        if !self.tasks.finished.is_empty() {
+            let (before, mut taken) = (self.machine.handled, 0);
+            while taken < bound
+                && let Ok(finished) = self.tasks.finished.try_recv()
+            {
+                taken += 1;
+                if let Some(msg) = self.tasks.tag(finished) {
+                    self.update_and_flush(msg);
+                }
             }
+            lane(Lane::Tasks, taken, self.machine.handled - before);
         }
-        turn.handled[Lane::StreamEvents as usize] = self.machine.handled - before;
-        turn.more |=
-            !self.answers.is_empty() || !self.tasks.finished.is_empty() || !self.streams.arrivals.is_empty();
+        if !self.streams.arrivals.is_empty() {
+            let (before, mut taken) = (self.machine.handled, 0);
+            while taken < bound
+                && let Ok(arrival) = self.streams.arrivals.try_recv()
+            {
+                taken += 1;
+                match self.streams.tag(arrival) {
+                    Some(msg) => self.update_and_flush(msg),
+                    None => self.machine.counters.stream_events_stale += 1,
+                }
+            }
+            lane(Lane::StreamEvents, taken, self.machine.handled - before);
+        }
     }
 
     /// Connections that wait to be taken.
@@ -179,6 +192,7 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
     fn serve_datagrams(&mut self, turn: &mut Turn) {
         let before = self.machine.handled;
         let mut broken = Vec::new();
+        let mut more = true;
         for _ in 0..self.config.datagram_batches_per_turn {
             let mut empty = true;
             for index in 0..self.ports.len() {
@@ -205,6 +219,7 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
                 }
             }
             if empty {
+                more = false;
                 break;
             }
         }
@@ -213,7 +228,7 @@ impl<P: Program, M: Manager<P>> Shard<P, M> {
             self.source_failed(key, fault);
         }
         turn.handled[Lane::Datagrams as usize] = self.machine.handled - before;
-        turn.more |= self.ports.batches_waiting() > 0;
+        turn.more |= more && self.ports.batches_waiting() > 0;
     }
 
     /// The report on a turn.
