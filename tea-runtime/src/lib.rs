@@ -80,6 +80,10 @@
 //! what any other message asks for right after it, so nothing comes from a timer, task or stream that an earlier message
 //! has cancelled or closed.
 //!
+//! # Threads
+//! A program has one thread. With [`Config::io_threads`] the system calls of UDP ports, which cost more than most programs do
+//! with a datagram, are left to others; what the program sees stays the same.
+//!
 //! # Bounds
 //! Every queue has a bound in [`Config`], a policy and a counter in [`Counters`]: datagrams that come too fast are dropped by
 //! the kernel, streams slow the other side down, tasks and effects beyond the bound are refused with a message, datagrams

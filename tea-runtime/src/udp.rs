@@ -364,3 +364,51 @@ const OUTGOING_KEPT_MAX: usize = 256;
 /// How long a port with another thread may take to send what waits when it is closed. 1 s: as much as fits the outbox takes
 /// milliseconds unless the network stands still.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(bell: &Bell) -> BoundUdp {
+        let port = UdpPort::new(([127, 0, 0, 1], 0).into());
+        BoundUdp::bind(&port, &Config::default(), None, Clock::start(), bell, &Arc::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_port_that_lost_its_writer_loses_its_reader_and_the_loop_hears_of_it() {
+        let bell = Bell::default();
+        let mut port = bound(&bell);
+        let Outlet::Socket { outbox, .. } = &port.outlet else { panic!("on this thread") };
+        outbox.close();
+        bell.rung().await;
+        assert!(port.arrivals.recv().await.is_none());
+        assert_eq!(
+            port.why_ended(),
+            Fault::Io(io::ErrorKind::BrokenPipe, "the thread of the port ended".to_owned())
+        );
+    }
+
+    #[tokio::test]
+    async fn what_a_task_of_a_port_said_when_it_panicked_is_told() {
+        let mut port = bound(&Bell::default());
+        let panicking = port.tasks.spawn(async { panic!("on purpose") });
+        while !panicking.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(port.why_ended(), Fault::Panicked("on purpose".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_waits_when_the_writer_ends_is_counted_as_dropped() {
+        let counters = Arc::new(TaskCounters::default());
+        let outbox = Arc::new(Outbox::new(8, 100));
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        let socket = Arc::new(PortSocket::bind(&UdpPort::new(local), true).unwrap());
+        let datagram = |end| Outgoing { to: local, bytes: 0..end };
+        assert_eq!(outbox.push(&[7; 3], &[datagram(1), datagram(3)]), 0);
+        let reader = tokio::task::JoinSet::new().spawn(std::future::pending::<()>());
+        let end = WriterEnd { reader, _alive: thread_mpsc::sync_channel(1).0 };
+        drop(Writer { socket, outbox, counters: Arc::clone(&counters), _end: end });
+        assert_eq!(counters.sends_dropped.load(Ordering::Relaxed), 2);
+    }
+}
