@@ -20,6 +20,9 @@
 //! # Ok::<(), swarm::SwarmError>(())
 //! ```
 //!
+//! [`world`] is another network, without sockets and in virtual time, for what takes hours or days: policies of crawling, churn,
+//! lies and partitions.
+//!
 //! What the nodes do: ping, find_node, get_peers, announce_peer with tokens, and sample_infohashes (BEP 51) for
 //! those that support it; each in the manner of the client that it says it is, wrong byte order of ports included.
 //! What they know of each other is a routing table as of BEP 5, dead contacts included; each torrent is stored at

@@ -1,8 +1,8 @@
 //! Ordinary users whose searches pass by outsiders.
 //!
 //! A search is not played out in full. Who is asked on its way is: the user's own contacts, one node at every third
-//! level of the keyspace, and the nearest to the key. An outsider in one of their tables that is nearer to the key
-//! than the one who names it is asked get_peers; among the nearest eight it gets the announce too.
+//! level of the keyspace, and the nearest to the key. An outsider among the eight contacts that one of them names, nearer to the
+//! key than itself, is asked get_peers; among the nearest eight of all it gets the announce too.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -57,12 +57,16 @@ impl World {
         }
     }
 
-    /// Outsiders that a node names to somebody who comes nearer to a target by them.
-    fn named_by(&self, index: u32, target: &NodeId, out: &mut Vec<(SocketAddr, NodeId)>) {
+    /// Outsiders among the contacts that a node names for a target, as far as they are nearer than the node itself.
+    fn named_by(&mut self, index: u32, target: &NodeId, out: &mut Vec<(SocketAddr, NodeId)>) {
+        if self.friends_of(index).all(|friend| !friend.confirmed) {
+            return;
+        }
         let own = self.nodes[index as usize].id.distance(target);
-        let nearer =
-            self.friends_of(index).filter(|friend| friend.confirmed && friend.id.distance(target) < own);
-        out.extend(nearer.map(|friend| (friend.addr, friend.id)));
+        let mut contacts = Vec::with_capacity(BUCKET + 1);
+        self.closest(index, target, BUCKET, &mut contacts);
+        let outsiders = contacts.iter().filter(|contact| self.outsiders.contains(&contact.addr));
+        out.extend(outsiders.filter(|us| us.id.distance(target) < own).map(|us| (us.addr, us.id)));
     }
 
     /// An outsider has answered a node: an announce follows if it was asked for one's sake.

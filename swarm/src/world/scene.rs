@@ -88,6 +88,17 @@ impl Default for Clients {
 }
 
 impl Clients {
+    /// No client at all, to be filled in.
+    pub const NONE: Clients = Clients {
+        libtorrent: 0.0,
+        mldht: 0.0,
+        sampling: 0.0,
+        silent: 0.0,
+        four_byte_ids: 0.0,
+        refusing: 0.0,
+        confusing: 0.0,
+    };
+
     pub(super) fn parts(&self) -> [(f64, Nature); 7] {
         [
             (self.libtorrent, Nature::Libtorrent),

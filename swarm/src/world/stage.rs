@@ -104,7 +104,9 @@ impl World {
         let (four, six) = (honest(self, false), honest(self, true));
         let pairs = (six.len() as f64 * share) as usize;
         for (four, six) in four.into_iter().zip(six).take(pairs) {
-            self.nodes[six].nature = self.nodes[four].nature;
+            let nature = self.nodes[four].nature;
+            self.nodes[six].nature = nature;
+            self.nodes[six].id = self.new_id(nature, self.nodes[six].addr);
             self.nodes[four].twin = Some(six as u32);
             self.nodes[six].twin = Some(four as u32);
         }

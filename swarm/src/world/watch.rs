@@ -45,7 +45,7 @@ pub struct Watch {
     pub peak_ten_seconds: usize,
     /// Shortest time between two samplings of one remote.
     pub sample_pause_min: Option<Duration>,
-    /// What was wrong, as sentences; the first [`WRONGS_MAX`] of them.
+    /// What was wrong, as sentences; the first 100 of them.
     pub wrongs: Vec<String>,
     /// How much was wrong.
     pub wrong: u64,
@@ -183,7 +183,7 @@ impl Watch {
     }
 }
 
-/// Enough to see what is wrong.
+/// Sentences that a watch keeps: enough to see what is wrong.
 const WRONGS_MAX: usize = 100;
 
 #[cfg(test)]

@@ -108,7 +108,6 @@ impl World {
     }
 
     /// Lets time pass until a datagram arrives at an outsider, but not beyond `until`: then there is none.
-    #[expect(clippy::should_implement_trait, reason = "an iterator has no end of time")]
     pub fn next(&mut self, until: Duration) -> Option<Packet> {
         while let Some((at, what)) = self.schedule.pop(until) {
             self.now = self.now.max(at);
