@@ -18,8 +18,8 @@ pub(crate) enum Channel {
     Plain,
     /// Encryption is wanted, and the connection does not stand yet.
     Closed,
-    /// The handshake goes on.
-    Opening(Box<Initiator>),
+    /// The handshake goes on; then the session's first bytes follow, if they did not go with it.
+    Opening(Box<Initiator>, Vec<u8>),
     /// Bytes go through it.
     Open(Streams),
 }
@@ -51,8 +51,13 @@ impl Channel {
                     .chain_update(now.as_nanos().to_be_bytes())
                     .finalize();
                 let mut rng = StdRng::from_seed(seed.into());
-                let initiator = Initiator::start(info_hash, policy.methods, &initial, &mut rng, out);
-                *self = Self::Opening(Box::new(initiator));
+                // Transmission 3.00 takes a first payload that came with the handshake for plain when it has chosen
+                // plaintext, though it is always encrypted, and hangs up. Where that can be chosen it must wait.
+                let waits = policy.methods.contains(CryptoMethods::PLAINTEXT);
+                let with_handshake = if waits { &[][..] } else { &initial };
+                let initiator = Initiator::start(info_hash, policy.methods, with_handshake, &mut rng, out);
+                let after_it = if waits { initial } else { Vec::new() };
+                *self = Self::Opening(Box::new(initiator), after_it);
             }
             _ => first(out),
         }
@@ -66,11 +71,11 @@ impl Channel {
         scratch: &'a mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<&'a [u8], MseError> {
-        if let Self::Opening(initiator) = self {
-            match initiator.receive(&mut input, out)? {
-                Some(streams) => *self = Self::Open(streams),
-                None => return Ok(&[]),
-            }
+        if let Self::Opening(initiator, first) = self {
+            let Some(mut streams) = initiator.receive(&mut input, out)? else { return Ok(&[]) };
+            streams.outgoing.apply(first);
+            out.append(first);
+            *self = Self::Open(streams);
         }
         match self {
             Self::Open(streams) if streams.method() != CryptoMethods::PLAINTEXT => {

@@ -24,7 +24,8 @@ use Transport::{EncryptedTcp, EncryptedUtp, Tcp, Utp};
 
 fn with(allowed: &[Transport]) -> FetchConfig {
     let mut config = world::config();
-    config.transports = TransportPolicy { allowed: TransportSet::of(allowed), ..TransportPolicy::default() };
+    let (allowed, methods) = (TransportSet::of(allowed), CryptoMethods::BOTH);
+    config.transports = TransportPolicy { allowed, methods, ..TransportPolicy::default() };
     config.check().unwrap();
     config
 }
@@ -99,6 +100,31 @@ fn a_peer_that_insists_on_encryption_gets_it_at_once() {
                 world.reports.iter().map(|report| (report.outcome, report.more_follows)).collect();
             assert_eq!(outcomes, [(PeerOutcome::ClosedWithoutByte, true), (PeerOutcome::Served, false)]);
         }
+    }
+}
+
+#[test]
+fn where_plaintext_may_be_chosen_the_first_payload_waits_for_the_choice() {
+    let raw = dict(20_000);
+    let took = |offered, accepted| {
+        let mut config = with(&[EncryptedTcp]);
+        config.transports.methods = offered;
+        let mut world = World::with_config(v1_hash(&raw), config);
+        let copy = raw.clone();
+        world.place_door(addr(1), move |_| encrypted(&copy, accepted));
+        offer(&mut world, addr(1));
+        let took = world.run();
+        assert_eq!(world.raw(), raw);
+        took
+    };
+    let direct = took(CryptoMethods::RC4, CryptoMethods::BOTH);
+    assert_eq!(direct, LATENCY * 8, "connect, keys, handshakes, pieces");
+    for (offered, accepted) in [
+        (CryptoMethods::BOTH, CryptoMethods::BOTH),
+        (CryptoMethods::BOTH, CryptoMethods::RC4),
+        (CryptoMethods::PLAINTEXT, CryptoMethods::BOTH),
+    ] {
+        assert_eq!(took(offered, accepted), direct + LATENCY * 2);
     }
 }
 

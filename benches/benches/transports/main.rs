@@ -26,7 +26,7 @@ const FETCHES: usize = 40;
 const INFO_BYTES: usize = 30 << 10;
 
 fn main() {
-    let raw: Vec<u8> = (0..INFO_BYTES).map(|n| (n * n >> 5) as u8).collect();
+    let raw: Vec<u8> = (0..INFO_BYTES).map(|n| ((n * n) >> 5) as u8).collect();
     println!(
         "a fetch of {INFO_BYTES} bytes, us CPU time, best of {ROUNDS} rounds (median): our side, and the other end of the\n\
          transport; what the seeder says is prepared. floor: the bytes are copied and hashed.\n"

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     io::{ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -60,6 +63,8 @@ pub struct Driver {
     pub reports: Vec<PeerReport>,
     pub done: Option<Fetched>,
 }
+
+static DRIVERS: AtomicU32 = AtomicU32::new(0);
 
 /// Everything on loopback is over long before.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -153,7 +158,10 @@ impl Port {
 
 impl Driver {
     pub fn new(hash: InfoHash, allowed: &[Transport], methods: CryptoMethods, weather: Weather) -> Self {
-        let mut config = FetchConfig::new(PeerId::from_bytes(*b"-ix0100-own-own-own!"));
+        // Tests run side by side, and libtorrent hangs up on a second connection of one peer id.
+        let number = DRIVERS.fetch_add(1, Ordering::Relaxed);
+        let peer_id = format!("-ix0100-{number:012}").into_bytes().try_into().unwrap();
+        let mut config = FetchConfig::new(PeerId::from_bytes(peer_id));
         let allowed = TransportSet::of(allowed);
         config.transports = TransportPolicy { allowed, methods, seed: [9; 32], ..config.transports };
         config.check().unwrap();

@@ -49,6 +49,10 @@ impl<P: Peer> Peer for Encrypted<P> {
         }
         let Some(streams) = &mut self.streams else { return };
         let initial = payload.len();
+        if initial > 0 && streams.method() == CryptoMethods::PLAINTEXT {
+            // As Transmission 3.00 does, which forgets to decrypt it.
+            return reply.close(Duration::ZERO, Disconnect::Eof);
+        }
         payload.extend_from_slice(input);
         streams.incoming.apply(&mut payload[initial..]);
         let mut answer = Reply::default();
