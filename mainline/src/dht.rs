@@ -124,10 +124,6 @@ impl Dht {
         let nodes = config.nodes.iter().map(|node| (node.id, node.port));
         let nodes = VirtualNodes::new(locals(), nodes, per_subnet);
         let per_ip = if config.allow_loopback { u16::MAX } else { NODES_PER_IP_MAX };
-        let mut bootstrap = Bootstrap::default();
-        for addr in &config.bootstrap {
-            bootstrap.add(now, *addr);
-        }
         let mut dht = Dht {
             nodes,
             version: config.version,
@@ -145,7 +141,7 @@ impl Dht {
                 seed,
             ),
             table: NodeTable::new(limits.nodes_max, per_ip, key("nodes")),
-            bootstrap,
+            bootstrap: Bootstrap::default(),
             filter: AddressFilter::new(locals(), config.allow_loopback),
             unreachable: UnreachableCache::new(
                 (2 * limits.nodes_max).clamp(SILENT_MIN, unreachable::ENDPOINTS),
@@ -193,6 +189,9 @@ impl Dht {
         }
         dht.want = dht.wanted();
         dht.table.diverse = dht.diverse;
+        for addr in &config.bootstrap {
+            dht.add_bootstrap(now, *addr);
+        }
         Ok(dht)
     }
 
@@ -237,9 +236,13 @@ impl Dht {
         true
     }
 
-    /// Takes up an address to enter the network by, as when a host name was resolved.
+    /// Takes up an address to enter the network by, as when a host name was resolved. One of a family that no port speaks is
+    /// passed over.
     pub fn add_bootstrap(&mut self, now: Duration, addr: SocketAddr) {
-        self.bootstrap.add(now, crate::address::canonical(addr));
+        let addr = crate::address::canonical(addr);
+        if self.can_speak_to(addr) {
+            self.bootstrap.add(now, addr);
+        }
     }
 
     /// Moves a virtual node (by its place in [`Config::nodes`]) to another id, as when the external address turns out
