@@ -29,6 +29,8 @@
 //! the eight nodes nearest to its key. A node that is flooded ignores its flooder for five minutes, as libtorrent
 //! does, and [`SwarmStats`] tells how close anybody came to that.
 //!
+//! Beside it stands a small [corner of IPv6](ipv6::Ipv6Swarm), of which loopback has but one address.
+//!
 //! What the seeders do: BEP 3, 9 and 10, in the manner of several clients ([`Habits`]), and if asked for, the
 //! worst that peers were seen doing ([`Hostile`]).
 
@@ -44,6 +46,7 @@ mod error;
 mod honest;
 mod hostile;
 mod info_dict;
+pub mod ipv6;
 mod keyspace;
 mod peer_wire;
 mod population;

@@ -20,5 +20,6 @@ mod account;
 mod crashes;
 mod hostile;
 mod index;
+mod ipv6;
 mod refusals;
 mod signals;
