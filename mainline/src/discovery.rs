@@ -32,11 +32,8 @@ impl Dht {
                 self.counters.contacts_bogus += 1;
             } else if !self.may_contact(now, node.addr) {
                 self.counters.contacts_unreachable += 1;
-            } else if self.table.tally().unverified > unverified_max {
-                self.counters.contacts_refused += 1;
-            } else if teller.is_none()
-                && self.table.find(node.addr).is_none()
-                && !self.strangers.newcomer(now)
+            } else if self.table.tally().unverified > unverified_max
+                || teller.is_none() && self.table.find(node.addr).is_none() && !self.strangers.newcomer(now)
             {
                 self.counters.contacts_refused += 1;
             } else if self.can_speak_to(node.addr) {

@@ -162,9 +162,7 @@ impl Dht {
             return;
         }
         // In this order: a flood that we have no packets for takes no places in the limiter's table.
-        if !self.is_welcome(now, from)
-            || self.limiter.reply(now, from.ip()).is_err()
-        {
+        if !self.is_welcome(now, from) || self.limiter.reply(now, from.ip()).is_err() {
             return;
         }
         let server = &self.server;
