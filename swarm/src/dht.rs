@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use krpc::bloom::BloomFilter;
 use krpc::{CompactNode, ErrorCode, InfoHash, Kind, Message, Method, NodeId, Query, Tid, encode};
 
 use crate::address;
@@ -179,9 +180,25 @@ impl Dht {
                 counters.find_nodes.add_one();
                 encode::Reply { nodes: Some(self.contacts_near(node, target)), ..reply }.encode(out);
             }
-            Method::GetPeers { info_hash, .. } => {
+            Method::GetPeers { info_hash, scrape, .. } => {
                 counters.get_peers.add_one();
                 self.collect_values(node, info_hash);
+                // Who gives samples is a libtorrent, and that answers a scrape (BEP 33) with filters instead of peers.
+                if *scrape && population.sampling(node) == Sampling::Supported && !self.values.is_empty() {
+                    counters.scrapes.add_one();
+                    let mut seeds = BloomFilter::new();
+                    self.values.iter().for_each(|peer| seeds.insert(peer.ip()));
+                    let token = announces::token(seed, now, node, *from.ip(), info_hash);
+                    encode::Reply {
+                        nodes: Some(self.contacts_near(node, &info_hash.as_id())),
+                        token: Some(&token),
+                        bloom_seeds: Some(seeds.as_bytes()),
+                        bloom_peers: Some(BloomFilter::new().as_bytes()),
+                        ..reply
+                    }
+                    .encode(out);
+                    return;
+                }
                 if !self.values.is_empty() {
                     counters.get_peers_with_values.add_one();
                 }

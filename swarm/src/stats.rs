@@ -39,6 +39,8 @@ counters! {
     find_nodes,
     /// Queries: get_peers.
     get_peers,
+    /// Queries: get_peers that were answered with filters of peers (BEP 33).
+    scrapes,
     /// Queries: get_peers that were answered with peers.
     get_peers_with_values,
     /// Queries: announce_peer with a good token and port, stored.

@@ -43,6 +43,39 @@ fn lookup(dht: &mut Dht, swarm: &Swarm, target: &[u8; 20]) -> (Vec<Contact>, usi
 }
 
 #[test]
+fn nodes_that_give_samples_answer_a_scrape_with_filters_instead_of_peers() {
+    let swarm = start(small());
+    let mut dht = Dht::new("127.0.21.9");
+    let (mut scraped, mut others) = (0, 0);
+    for torrent in swarm.torrents().take(20) {
+        let hash = *torrent.v1.unwrap_or_else(|| krpc::InfoHash::from_bytes([0; 20])).as_bytes();
+        for (_, addr) in swarm.nodes().take(40) {
+            let peers = values(&dht.get_peers(addr, &hash));
+            if peers.is_empty() {
+                continue;
+            }
+            let arguments = [b"9:info_hash", &string(&hash)[..], b"6:scrapei1e"].concat();
+            let reply = dht.ask(addr, "get_peers", &arguments);
+            match reply.get("BFsd") {
+                Some(seeds) => {
+                    let filter = krpc::bloom::BloomFilter::from_bytes(seeds.bytes().try_into().unwrap());
+                    assert!(peers.iter().all(|peer| filter.may_contain(peer.ip())));
+                    assert_eq!(filter.estimate().round() as usize, peers.len());
+                    assert_eq!(values(&reply), []);
+                    scraped += 1;
+                }
+                None => {
+                    assert_eq!(values(&reply), peers);
+                    others += 1;
+                }
+            }
+        }
+    }
+    assert!(scraped > others && others > 0, "{scraped} {others}");
+    assert_eq!(swarm.stats().scrapes, scraped);
+}
+
+#[test]
 fn a_lookup_from_anywhere_ends_at_the_nearest_nodes() {
     let swarm = start(SwarmConfig { nodes: 1_500, torrents: 0, ..SwarmConfig::default() });
     let mut dht = Dht::new("127.0.21.1");
