@@ -58,6 +58,10 @@ struct Line<'a> {
     files: Vec<FileEntry>,
     added_at: String,
     discovered_by: &'static str,
+    seeders: Option<u32>,
+    leechers: Option<u32>,
+    scraped_at: Option<String>,
+    scraped_whole: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -101,6 +105,7 @@ fn write_line(row: &ExportRow, out: &mut impl Write) -> Result<Written, ExportEr
     let info_hash = row.hashes.canonical();
     let files = file_list::unpack(row.files.fmt, &row.files.data)
         .map_err(|why| ExportError::Damaged { info_hash, why })?;
+    let swarm = row.swarm.as_ref();
     let line = Line {
         v1: row.hashes.v1().map(|v1| v1.to_string()),
         v2: row.hashes.v2().map(|v2| v2.iter().map(|byte| format!("{byte:02x}")).collect()),
@@ -112,6 +117,10 @@ fn write_line(row: &ExportRow, out: &mut impl Write) -> Result<Written, ExportEr
         files: files.into_iter().map(|(path, length)| FileEntry { path, length }).collect(),
         added_at: humantime::format_rfc3339_micros(row.added_at).to_string(),
         discovered_by: row.discovered_by.as_str(),
+        seeders: swarm.map(|swarm| swarm.size.seeders),
+        leechers: swarm.map(|swarm| swarm.size.leechers),
+        scraped_at: swarm.map(|swarm| humantime::format_rfc3339_micros(swarm.at).to_string()),
+        scraped_whole: swarm.map(|swarm| swarm.size.whole),
     };
     let written = serde_json::to_writer(&mut *out, &line).map_err(io::Error::from);
     closed_or(written.and_then(|()| out.write_all(b"\n")))

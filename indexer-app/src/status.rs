@@ -30,8 +30,10 @@ pub struct Snapshot {
     pub packets_in_rate: f64,
     /// DHT packets sent per second, over the last second.
     pub packets_out_rate: f64,
-    /// Distinct info-hashes that the database did not know.
+    /// Info-hashes that nobody had put into the database before.
     pub hashes_new: u64,
+    /// Of these, by source, for every thousand DHT packets sent.
+    pub new_per_1000_packets: Vec<(&'static str, f64)>,
     /// Distinct info-hashes that the database knew already.
     pub hashes_known: u64,
     /// Lookups for peers in flight.
@@ -88,9 +90,16 @@ impl Snapshot {
         self.failed.iter().map(|(_, count)| count).sum()
     }
 
+    /// New info-hashes for every thousand DHT packets sent, over all sources.
+    pub fn yield_total(&self) -> f64 {
+        self.new_per_1000_packets.iter().map(|(_, rate)| rate).sum()
+    }
+
     fn block(&self) -> String {
         let failed: String =
             self.failed.iter().take(4).map(|(reason, count)| format!("  {reason} {count}")).collect();
+        let yields: String =
+            self.new_per_1000_packets.iter().map(|(source, rate)| format!("  {source} {rate:.1}")).collect();
         let backlog = self.backlog.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
         let torrents = self.torrents.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
         let budgets: Vec<_> = self.limits.iter().filter_map(budget).collect();
@@ -102,6 +111,7 @@ impl Snapshot {
                budgets  {}\n\
                queues   {}\n\
                hashes   {} new, {} known   {} wait, {} in the backlog\n\
+               yield    new hashes per 1000 packets:{yields}\n\
                fetches  {} in flight, {} lookups   {} fetched, {} failed{failed}\n\
                stored   {} in this run, {:.1}/s   {torrents} torrents in all",
             whole_seconds(self.uptime),
@@ -200,6 +210,7 @@ impl Screen {
                 packets_in = %format_args!("{:.0}/s", snapshot.packets_in_rate),
                 packets_out = %format_args!("{:.0}/s", snapshot.packets_out_rate),
                 new = snapshot.hashes_new,
+                new_per_1000_packets = %format_args!("{:.1}", snapshot.yield_total()),
                 known = snapshot.hashes_known,
                 fetching = snapshot.fetching,
                 fetched = snapshot.fetched,
@@ -268,6 +279,7 @@ mod tests {
             virtual_nodes: 8,
             contacts: 1234,
             hashes_new: 77,
+            new_per_1000_packets: vec![("sampled", 812.25), ("announced", 3.0)],
             failed: vec![("connect timeout", 5), ("refused", 2)],
             stored: 42,
             stored_rate: 3.25,
@@ -290,6 +302,7 @@ mod tests {
             "budgets  packets 148/150 per s (held back 12x), new endpoints 7/1200 per min\n",
             "queues   99 visits in flight\n",
             "77 new",
+            "new hashes per 1000 packets:  sampled 812.2  announced 3.0",
             "0 fetched, 7 failed",
             "connect timeout 5",
             "42 in this run, 3.2/s",

@@ -5,7 +5,7 @@
 #[allow(unreachable_pub, reason = "modules of a test program")]
 mod simulated;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use indexer_app::model::Indexer;
 use simulated::{SimulatedWorld, WorldPlan};
@@ -27,27 +27,34 @@ fn stored_share(world: &SimulatedWorld) -> f64 {
 
 #[test]
 fn a_thousand_nodes_with_loss_and_dead_contacts_give_all_that_can_be_had() {
-    let mut world = SimulatedWorld::new(BAD_NETWORK, 1);
-    let rates = world.sim.measure_rates(Duration::from_secs(1));
-    world.sim.run_for(Duration::from_secs(900));
-    let database = world.database.borrow();
-    let reachable = world.population.reachable();
-    let found = reachable.iter().filter(|hash| database.asked.contains_key(hash)).count();
-    println!(
-        "{} of {} reachable hashes found, {:.1} % stored; failures {:?}; {:?}",
-        found,
-        reachable.len(),
-        100.0 * stored_share(&world),
-        database.failures,
-        database.last
-    );
-    assert!(found as f64 >= 0.99 * reachable.len() as f64, "{found} of {} found", reachable.len());
-    assert!(stored_share(&world) >= 0.99, "{} stored", stored_share(&world));
-    let (node, most) = rates.busiest_from(std::net::IpAddr::from([20, 0, 0, 1])).expect("packets were sent");
-    assert!(most <= 4, "{node} got {most} packets within a second");
-    for torrent in database.torrents.values() {
-        assert!(torrent.name.starts_with("torrent number "), "{torrent:?}");
+    let (mut found, mut stored, mut all) = (0, 0.0, 0);
+    // One seed's share of 500 lies anywhere between 98.6 and 99.8 %: the mean of three is what is asked for.
+    for seed in 1..=3 {
+        let mut world = SimulatedWorld::new(BAD_NETWORK, seed);
+        let rates = world.sim.measure_rates(Duration::from_secs(1));
+        world.sim.run_for(Duration::from_secs(900));
+        let database = world.database.borrow();
+        let reachable = world.population.reachable();
+        let of_this = reachable.iter().filter(|hash| database.asked.contains_key(hash)).count();
+        println!(
+            "{of_this} of {} reachable hashes found, {:.1} % stored; failures {:?}; {:?}",
+            reachable.len(),
+            100.0 * stored_share(&world),
+            database.failures,
+            database.last
+        );
+        found += of_this;
+        all += reachable.len();
+        stored += stored_share(&world) / 3.0;
+        let (node, most) =
+            rates.busiest_from(std::net::IpAddr::from([20, 0, 0, 1])).expect("packets were sent");
+        assert!(most <= 4, "{node} got {most} packets within a second");
+        for torrent in database.torrents.values() {
+            assert!(torrent.name.starts_with("torrent number "), "{torrent:?}");
+        }
     }
+    assert!(found as f64 >= 0.99 * all as f64, "{found} of {all} found");
+    assert!(stored >= 0.99, "{stored} stored");
 }
 
 #[test]
@@ -97,6 +104,52 @@ fn a_partition_of_minutes_is_overcome_without_help() {
     world.sim.run_for(Duration::from_secs(1800));
     assert!(before < 0.9, "the partition came too late to show anything: {before}");
     assert!(stored_share(&world) > 0.99, "{} stored", stored_share(&world));
+}
+
+#[test]
+fn what_is_stored_is_scraped_within_its_share_and_every_number_of_the_run_adds_up() {
+    let plan = WorldPlan { live: 200, dead_share: 0.1, torrents: 100, loss: 0.05 };
+    let mut world = SimulatedWorld::new(plan, 11);
+    let reachable = world.population.reachable();
+    world.database.borrow_mut().popular = reachable[..5].to_vec();
+    world.sim.run_for(Duration::from_secs(900));
+    world.sim.signal(world.indexer, Signal::Interrupt);
+    world.sim.run_for(Duration::from_secs(10));
+    assert!(is_over(&world, world.indexer));
+    let database = world.database.borrow();
+    let number = |about: &str, name: &str| -> u64 {
+        let found = database.counts.iter().find(|count| count.about == about && count.name == name);
+        found.map_or(0, |count| count.number)
+    };
+    let all = |about: &str| -> u64 {
+        database.counts.iter().filter(|count| count.about == about).map(|count| count.number).sum()
+    };
+
+    // Every torrent has one seeder, and who was asked knew that.
+    let told = |whole: bool| {
+        database
+            .sizes
+            .iter()
+            .filter(|(_, size)| size.whole == whole)
+            .map(|(hash, _)| *hash)
+            .collect::<BTreeSet<_>>()
+    };
+    assert!(database.sizes.iter().all(|(_, size)| (size.seeders, size.leechers) == (1, 0)));
+    assert!(told(false).len() * 10 >= reachable.len() * 9, "{} of {}", told(false).len(), reachable.len());
+    assert_eq!(told(true), reachable[..5].iter().copied().collect());
+    let (scrapes, packets) = (number("packets sent", "scrapes"), all("packets sent"));
+    // A twentieth and one a second; the last ones may take as many as are in flight.
+    assert!(scrapes > 0 && scrapes <= packets / 20 + 900 + 100, "{scrapes} of {packets}");
+
+    // Nobody asks for anything here: all is sampled, and each hash is new once.
+    assert_eq!(number("new hashes", "sampled"), database.torrents.len() as u64);
+    assert_eq!(all("new hashes"), number("new hashes", "sampled"));
+    assert_eq!(number("scrapes", "started"), number("scrapes", "ended"));
+    let last = database.last.as_ref().expect("it was shown");
+    assert_eq!(last.hashes_new, all("new hashes"));
+    let expected = last.hashes_new as f64 * 1_000.0 / packets as f64;
+    assert!((last.yield_total() - expected).abs() <= expected * 0.02, "{} {expected}", last.yield_total());
+    assert!(number("packets sent", "sampling") > 0 && number("packets sent", "discovery") > 0);
 }
 
 fn is_over(world: &SimulatedWorld, host: HostId<Indexer>) -> bool {

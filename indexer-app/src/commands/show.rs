@@ -9,7 +9,7 @@ use bittorrent::{display_safe, display_safe_path};
 
 use super::{CommandError, ask, open_to_ask, table};
 use crate::{
-    db::{HashQuery, Show, ShownTorrent},
+    db::{HashQuery, ObservedSwarm, Show, ShownTorrent, SwarmSize},
     settings::Settings,
 };
 
@@ -42,6 +42,7 @@ fn as_json(torrent: &ShownTorrent) -> serde_json::Value {
         .iter()
         .map(|(path, length)| serde_json::json!({ "path": path, "length": length }))
         .collect();
+    let swarm = torrent.swarm.as_ref();
     serde_json::json!({
         "v1": torrent.hashes.v1().map(|hash| hash.to_string()),
         "v2": torrent.hashes.v2().map(hex),
@@ -57,6 +58,11 @@ fn as_json(torrent: &ShownTorrent) -> serde_json::Value {
         "last_seen": rfc3339(torrent.last_seen),
         "seen_count": torrent.seen_count,
         "score": torrent.score,
+        "seeders": swarm.map(|swarm| swarm.size.seeders),
+        "leechers": swarm.map(|swarm| swarm.size.leechers),
+        "scraped_at": swarm.map(|swarm| rfc3339(swarm.at)),
+        "scraped_nodes": swarm.map(|swarm| swarm.size.nodes),
+        "scraped_whole": swarm.map(|swarm| swarm.size.whole),
         "discovered_by": torrent.discovered_by.as_str(),
     })
 }
@@ -87,11 +93,22 @@ fn as_text(torrent: &ShownTorrent) -> String {
     line("discovered", &torrent.discovered_by);
     line("last seen", &rfc3339(torrent.last_seen));
     line("score", &format!("{:.2} ({} times seen)", torrent.score, torrent.seen_count));
+    if let Some(swarm) = &torrent.swarm {
+        line("swarm", &size(swarm));
+    }
     line("files", &torrent.files.len());
     for (path, length) in &torrent.files {
         let _ = writeln!(text, "{:>12} {}", table::bytes(u128::from(*length)), display_safe_path(path));
     }
     text
+}
+
+/// The size of a swarm, with what it rests on: estimates of the DHT.
+fn size(swarm: &ObservedSwarm) -> String {
+    let SwarmSize { whole, nodes, seeders, leechers } = swarm.size;
+    let nodes = if nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") };
+    let rest = if whole { "" } else { " of some, so there may be more" };
+    format!("about {seeders} seeders, {leechers} leechers ({}; by {nodes}{rest})", rfc3339(swarm.at))
 }
 
 fn rfc3339(at: std::time::SystemTime) -> String {
@@ -115,4 +132,63 @@ pub(super) fn hex(bytes: [u8; 32]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Discovery, Hashes};
+    use krpc::InfoHash;
+    use std::time::{Duration, SystemTime};
+
+    fn torrent(swarm: Option<ObservedSwarm>) -> ShownTorrent {
+        ShownTorrent {
+            hashes: Hashes::V1(InfoHash::from_bytes([1; 20])),
+            name: "a name".to_owned(),
+            name_raw: None,
+            total_size: 1,
+            files: vec![(vec!["a name".to_owned()], 1)],
+            piece_length: 16_384,
+            piece_count: 1,
+            private: false,
+            source: None,
+            discovered_by: Discovery::Sampled,
+            added_at: SystemTime::UNIX_EPOCH,
+            score: 0.0,
+            seen_count: 1,
+            last_seen: SystemTime::UNIX_EPOCH,
+            swarm,
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_swarm_comes_with_when_it_was_told_and_by_how_many() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400);
+        let size = SwarmSize { whole: true, nodes: 8, seeders: 12, leechers: 3 };
+        let whole = torrent(Some(ObservedSwarm { size, at }));
+        assert!(as_text(&whole).contains(
+            "swarm        about 12 seeders, 3 leechers (1970-01-02T00:00:00.000000Z; by 8 nodes)\n"
+        ));
+        let json = as_json(&whole);
+        assert_eq!(
+            (&json["seeders"], &json["leechers"], &json["scraped_nodes"]),
+            (&12.into(), &3.into(), &8.into())
+        );
+        assert_eq!(
+            (&json["scraped_at"], &json["scraped_whole"]),
+            (&"1970-01-02T00:00:00.000000Z".into(), &true.into())
+        );
+
+        let size = SwarmSize { whole: false, nodes: 1, ..size };
+        let some = torrent(Some(ObservedSwarm { size, at }));
+        assert!(as_text(&some).contains("by 1 node of some, so there may be more)\n"), "{}", as_text(&some));
+        assert_eq!(as_json(&some)["scraped_whole"], false);
+    }
+
+    #[test]
+    fn a_swarm_that_nobody_has_told_of_has_no_size() {
+        let unknown = torrent(None);
+        assert!(!as_text(&unknown).contains("swarm"));
+        assert!(as_json(&unknown)["seeders"].is_null() && as_json(&unknown)["scraped_at"].is_null());
+    }
 }

@@ -71,6 +71,8 @@ fn as_json(statistics: &Statistics) -> serde_json::Value {
                     "ports_read_only": address.read_only,
                     "queries_of_strangers": address.strangers,
                 })).collect::<Vec<_>>(),
+                "counts": by_subject(run),
+                "new_hashes_per_1000_packets_sent": yields(run),
             })
         })
         .collect();
@@ -174,6 +176,11 @@ fn as_text(statistics: &Statistics) -> String {
     if let Some(run) = runs.first() {
         text.push_str(&standing(run));
     }
+    if let Some(run) = runs.first().filter(|run| !run.counts.is_empty()) {
+        // Writing into a String does not fail.
+        let _ = writeln!(text, "\nrun {} so far", run.id);
+        text.push_str(&counts(run));
+    }
     text
 }
 
@@ -234,6 +241,40 @@ fn standing(run: &RunStats) -> String {
     text
 }
 
+/// What a run has counted beside its work, by what it is about.
+fn by_subject(run: &RunStats) -> BTreeMap<&str, BTreeMap<&str, u64>> {
+    let mut subjects: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+    for count in &run.counts {
+        subjects.entry(&count.about).or_default().insert(&count.name, count.number);
+    }
+    subjects
+}
+
+/// New hashes for every thousand packets sent, by source: together they are the yield of all that was done.
+fn yields(run: &RunStats) -> BTreeMap<&str, f64> {
+    let of = |about: &'static str| run.counts.iter().filter(move |count| count.about == about);
+    let packets: u64 = of("packets sent").map(|count| count.number).sum();
+    if packets == 0 {
+        return BTreeMap::new();
+    }
+    let rate = |number: u64| (number as f64 * 10_000.0 / packets as f64).round() / 10.0;
+    of("new hashes").map(|count| (count.name.as_str(), rate(count.number))).collect()
+}
+
+/// What the latest run has counted beside its work.
+fn counts(run: &RunStats) -> String {
+    let mut text = String::new();
+    for (about, counts) in by_subject(run) {
+        // Writing into a String does not fail.
+        let _ = writeln!(text, "{about:<13} {}", listed(&counts));
+        if about == "new hashes" {
+            let yields = yields(run).into_iter().map(|(source, rate)| format!("{source} {rate}"));
+            let _ = writeln!(text, "  per 1000 packets sent: {}", yields.collect::<Vec<_>>().join(", "));
+        }
+    }
+    text
+}
+
 /// The most frequent first.
 fn listed<K: AsRef<str>>(counts: &BTreeMap<K, u64>) -> String {
     let mut counts: Vec<_> = counts.iter().map(|(name, count)| (name.as_ref(), *count)).collect();
@@ -269,4 +310,60 @@ fn state(run: &RunStats) -> &str {
 
 fn time(at: SystemTime) -> String {
     humantime::format_rfc3339_seconds(at).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{RunCount, RunId};
+
+    #[test]
+    fn the_latest_run_tells_its_yield_what_packets_were_for_and_why_datagrams_were_dropped() {
+        let count = |about: &str, name: &str, number| RunCount {
+            about: about.to_owned(),
+            name: name.to_owned(),
+            number,
+        };
+        let run = RunStats {
+            id: RunId(7),
+            started: SystemTime::UNIX_EPOCH,
+            reported: SystemTime::UNIX_EPOCH,
+            stopped: None,
+            interrupted: false,
+            by_whom: "me".to_owned(),
+            version: "1".to_owned(),
+            once: false,
+            ended: None,
+            work: Vec::new(),
+            limits: Vec::new(),
+            addresses: Vec::new(),
+            counts: vec![
+                count("dropped", "malformed", 3),
+                count("malformed", "invalid 'id'", 2),
+                count("malformed", "no message type", 1),
+                count("new hashes", "announced", 1),
+                count("new hashes", "sampled", 500),
+                count("packets sent", "answers", 100),
+                count("packets sent", "sampling", 300),
+            ],
+        };
+        let statistics = Statistics { runs: vec![run], ..Statistics::default() };
+        let text = as_text(&statistics);
+        for line in [
+            "run 7 so far",
+            "dropped       malformed 3",
+            "malformed     invalid 'id' 2, no message type 1",
+            "new hashes    sampled 500, announced 1",
+            "  per 1000 packets sent: announced 2.5, sampled 1250",
+            "packets sent  sampling 300, answers 100",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
+        }
+        let json = as_json(&statistics);
+        let run = &json["runs"][0];
+        assert_eq!(run["counts"]["malformed"]["invalid 'id'"], 2);
+        assert_eq!(run["new_hashes_per_1000_packets_sent"]["sampled"], 1250.0);
+        let nothing = Statistics { runs: Vec::new(), ..Statistics::default() };
+        assert!(!as_text(&nothing).contains("so far"));
+    }
 }

@@ -1,6 +1,6 @@
 //! The durable queue of info-hashes whose metadata is still to be fetched.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
 
 use deadpool_postgres::Client;
 use krpc::InfoHash;
@@ -44,7 +44,8 @@ impl BacklogNew {
 }
 
 /// Puts info-hashes into the backlog. Those that are stored or in the backlog already stay as they are, but that a higher
-/// priority raises them and makes them due.
+/// priority raises them and makes them due. So does an announce for one that waits for another try, unless the last
+/// was less than [`backoff`]`(1)` ago: there is a peer now.
 pub struct BacklogPut {
     /// The hashes.
     pub entries: Vec<BacklogNew>,
@@ -63,16 +64,19 @@ from unnest($1::bytea[], $2::int2[], $3::int2[], $4::bytea[]) as g (info_hash, p
 where not exists (select from torrents t where t.info_hash = g.info_hash)
     and not exists (select from aliases a where a.alias = g.info_hash)
 order by g.info_hash, g.priority desc
-on conflict (info_hash) do update set priority = excluded.priority, hints = excluded.hints, due = now()
+on conflict (info_hash) do update set priority = excluded.priority, due = least(b.due, now()),
+        hints = case when excluded.hints = '' then b.hints else excluded.hints end
     where b.priority < excluded.priority
-returning (xmax = 0) as inserted";
+        or (excluded.priority = $5 and b.owner is null and b.tries > 0
+            and b.taken_at < now() - make_interval(secs => $6))
+returning (xmax = 0) as inserted, b.source";
 
 impl Session for BacklogPut {
     type Client = Client;
-    /// How many were new.
-    type Output = u64;
+    /// How many were new, by how we came to know of them: each hash counts once, for whoever put it in first.
+    type Output = BTreeMap<Discovery, u64>;
 
-    async fn run(self, client: &mut Client) -> Result<u64, SessionError> {
+    async fn run(self, client: &mut Client) -> Result<BTreeMap<Discovery, u64>, SessionError> {
         let hints: Vec<Vec<u8>> = self.entries.iter().map(|entry| write_hints(&entry.hints)).collect();
         let rows = statement::rows(
             client,
@@ -82,12 +86,17 @@ impl Session for BacklogPut {
                 &self.entries.iter().map(|entry| priority(entry.source)).collect::<Vec<_>>(),
                 &self.entries.iter().map(|entry| entry.source.code()).collect::<Vec<_>>(),
                 &hints,
+                &priority(Discovery::Announced),
+                &BACKOFF_FIRST.as_secs_f64(),
             ],
         )
         .await?;
-        let mut inserted = 0;
+        let mut inserted = BTreeMap::new();
         for row in &rows {
-            inserted += u64::from(statement::column::<bool>(row, "inserted")?);
+            if statement::column::<bool>(row, "inserted")? {
+                let source = Discovery::from_code(statement::column(row, "source")?);
+                *inserted.entry(source).or_default() += 1;
+            }
         }
         Ok(inserted)
     }

@@ -6,7 +6,7 @@ use deadpool_postgres::Client;
 use krpc::InfoHash;
 use tea_runtime::{Session, SessionError};
 
-use super::{Discovery, Hashes, show::hashes, statement};
+use super::{Discovery, Hashes, ObservedSwarm, scrapes, show::hashes, statement};
 use crate::file_list::Packed;
 
 /// Packed bytes after which a batch is full: file lists of 200,000 files exist.
@@ -40,6 +40,8 @@ pub struct ExportRow {
     pub discovered_by: Discovery,
     /// When it was stored.
     pub added_at: std::time::SystemTime,
+    /// How many take part, as last told.
+    pub swarm: Option<ObservedSwarm>,
     /// Its files.
     pub files: Packed,
 }
@@ -54,10 +56,11 @@ impl fmt::Debug for ExportRow {
 const BATCH: &str = "
 select * from (
     select t.info_hash, t.v2, t.name, t.total_size, t.file_count, t.piece_length, t.private, t.discovered_by,
-        t.added_at, f.fmt, f.data,
+        t.added_at, f.fmt, f.data, s.seeders, s.leechers, s.scrape_nodes, s.scrape_whole, s.scraped_at,
         sum(octet_length(f.data) + octet_length(t.name)) over (order by t.info_hash) - octet_length(f.data) as before
     from (select * from torrents where info_hash > $1 order by info_hash limit $2) t
     join torrent_files f using (info_hash)
+    left join torrent_stats s using (info_hash)
 ) b where before <= $3 order by info_hash";
 
 impl Session for ExportBatch {
@@ -80,6 +83,7 @@ impl Session for ExportBatch {
                     private: statement::column(row, "private")?,
                     discovered_by: Discovery::from_code(statement::column(row, "discovered_by")?),
                     added_at: statement::column(row, "added_at")?,
+                    swarm: scrapes::observed(row)?,
                     files: Packed {
                         fmt: statement::column(row, "fmt")?,
                         data: statement::column(row, "data")?,

@@ -7,7 +7,7 @@ use krpc::InfoHash;
 use tea_runtime::{Session, SessionError};
 use tokio_postgres::Row;
 
-use super::{Discovery, Hashes, statement};
+use super::{Discovery, Hashes, ObservedSwarm, scrapes, statement};
 use crate::file_list::{self, File};
 
 /// Torrents that one beginning of a hash is answered with.
@@ -112,12 +112,8 @@ pub struct ShownTorrent {
     pub seen_count: u64,
     /// When it was last seen.
     pub last_seen: SystemTime,
-    /// Seeders, as last told.
-    pub seeders: u32,
-    /// Leechers, as last told.
-    pub leechers: u32,
-    /// When they were told.
-    pub scraped_at: Option<SystemTime>,
+    /// How many take part, as last told.
+    pub swarm: Option<ObservedSwarm>,
 }
 
 impl fmt::Debug for ShownTorrent {
@@ -129,8 +125,8 @@ impl fmt::Debug for ShownTorrent {
 const SHOW: &str = "
 select t.info_hash, t.v2, t.name, t.name_raw, t.total_size, t.piece_length, t.piece_count, t.private, t.source,
     t.discovered_by, t.added_at, f.fmt, f.data, coalesce(s.seen_count, 0) as seen_count,
-    coalesce(s.last_seen, t.added_at) as last_seen, coalesce(s.seeders, 0) as seeders,
-    coalesce(s.leechers, 0) as leechers, s.scraped_at,
+    coalesce(s.last_seen, t.added_at) as last_seen,
+    s.seeders, s.leechers, s.scrape_nodes, s.scrape_whole, s.scraped_at,
     coalesce(s.score * power(2, -greatest(extract(epoch from now() - s.score_at), 0)::float8 / $4), 0) as score
 from torrents t
 left join torrent_files f using (info_hash)
@@ -184,9 +180,7 @@ fn shown(row: &Row) -> Result<ShownTorrent, SessionError> {
         score: statement::column(row, "score")?,
         seen_count: statement::count(row, "seen_count")?,
         last_seen: statement::column(row, "last_seen")?,
-        seeders: number("seeders")?,
-        leechers: number("leechers")?,
-        scraped_at: statement::column(row, "scraped_at")?,
+        swarm: scrapes::observed(row)?,
     })
 }
 
@@ -205,7 +199,7 @@ pub struct Recent {
 
 const RECENT: &str = "
 select t.info_hash, t.v2, t.name, t.total_size, t.file_count, t.added_at, t.popularity,
-    coalesce(s.seeders, 0) as seeders, coalesce(s.leechers, 0) as leechers
+    s.seeders, s.leechers, s.scrape_nodes, s.scrape_whole, s.scraped_at
 from (select * from torrents order by added_at desc, info_hash limit $1) t
 left join torrent_stats s using (info_hash)
 order by t.added_at desc, t.info_hash";
@@ -225,10 +219,8 @@ pub struct TorrentSummary {
     pub added_at: SystemTime,
     /// log2 bucket of its score.
     pub popularity: i16,
-    /// Seeders, as last told.
-    pub seeders: u32,
-    /// Leechers, as last told.
-    pub leechers: u32,
+    /// How many take part, as last told.
+    pub swarm: Option<ObservedSwarm>,
 }
 
 impl Session for Recent {
@@ -253,8 +245,7 @@ pub(super) fn summary(row: &Row) -> Result<TorrentSummary, SessionError> {
         file_count: number("file_count")?,
         added_at: statement::column(row, "added_at")?,
         popularity: statement::column(row, "popularity")?,
-        seeders: number("seeders")?,
-        leechers: number("leechers")?,
+        swarm: scrapes::observed(row)?,
     })
 }
 

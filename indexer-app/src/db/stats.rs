@@ -8,7 +8,7 @@ use std::{
 use deadpool_postgres::Client;
 use tea_runtime::{Session, SessionError};
 
-use super::{RunAddress, RunId, RunLimit, Work, claims, statement};
+use super::{RunAddress, RunCount, RunId, RunLimit, Work, claims, run_counts, statement};
 
 /// A run that no process claims and that has not reported for so long was interrupted. Reports come every 10 s, and
 /// renew a claim that was lost with its connection.
@@ -96,6 +96,8 @@ pub struct RunStats {
     pub limits: Vec<RunLimit>,
     /// Its addresses, as of its last report.
     pub addresses: Vec<RunAddress>,
+    /// What else it has counted.
+    pub counts: Vec<RunCount>,
 }
 
 const NODES: &str = "
@@ -209,6 +211,7 @@ async fn runs(client: &Client, limit: u32) -> Result<Vec<RunStats>, SessionError
             work: Vec::new(),
             limits: Vec::new(),
             addresses: Vec::new(),
+            counts: Vec::new(),
         });
     }
     let silent: Vec<RunId> = runs.iter().filter(|run| run.interrupted).map(|run| run.id).collect();
@@ -263,6 +266,11 @@ async fn runs(client: &Client, limit: u32) -> Result<Vec<RunStats>, SessionError
         };
         if let Some(run) = runs.iter_mut().find(|candidate| candidate.id == run) {
             run.addresses.push(address);
+        }
+    }
+    for (id, count) in run_counts::load(client, &ids).await? {
+        if let Some(run) = runs.iter_mut().find(|candidate| candidate.id == id) {
+            run.counts.push(count);
         }
     }
     Ok(runs)

@@ -94,6 +94,9 @@ pub enum Discovery {
 }
 
 impl Discovery {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Sampled, Self::Overheard, Self::Announced, Self::Requested];
+
     /// Its word in exports and statistics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@ use std::{
 
 use bittorrent::Slot;
 use krpc::InfoHash;
-use mainline::{Action, Dht, Event, HashSource, Output, OwnIds, PortIndex, bogon::AddressFilter};
+use mainline::{Action, Dht, Event, HashSource, Output, OwnIds, PacketUse, PortIndex, bogon::AddressFilter};
 use tea_runtime::{Cmd, Context, Program, Signal, StreamEvent, Sub, SubEvent, Time, UdpPort};
 
 use super::{
@@ -22,11 +22,12 @@ use super::{
     records::{new_torrent, visit},
     report::Report,
     resolver::{Resolver, ResolverBounds, Settled, Wire},
+    scraper::Scraper,
     storage::{Storage, effect},
 };
 use crate::db::{
     Announce, BacklogRelease, BacklogSize, BacklogTake, DecayPopularity, Discovery, Failure, RunEnd,
-    RunProgress, RunReport, Tidy,
+    RunProgress, RunReport, SaveRunCounts, ScrapesDue, Tidy,
 };
 
 /// How often what is due is done. 25 ms is far below the pace of one query a second to a remote, and costs a
@@ -45,6 +46,12 @@ const REPORT_EVERY: u64 = 10;
 
 /// Seconds between two removals of what the database keeps beyond its bounds.
 const TIDY_EVERY: u64 = 600;
+
+/// Seconds between two looks for popular torrents whose size is not known, while none waits to be asked about.
+const POPULAR_EVERY: u64 = 60;
+
+/// Popular torrents taken note of at a time: some were tried lately.
+const POPULAR_LOOKED_AT: u32 = 1_000;
 
 /// Torrents whose popularity is lowered at a time.
 const DECAY_MAX: u32 = 5_000;
@@ -85,6 +92,7 @@ pub struct Indexer {
     spare: Output,
     intake: Intake,
     resolver: Resolver,
+    scraper: Scraper,
     storage: Storage,
     report: Report,
     plan: Plan,
@@ -106,6 +114,8 @@ pub struct Indexer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closing {
     NotYet,
+    Tallying,
+    Tallied,
     Reporting,
     Done,
 }
@@ -138,6 +148,7 @@ impl Program for Indexer {
             spare: Output::new(),
             intake: Intake::default(),
             resolver: Resolver::new(fetch, filter, bounds, plan.loopback_only),
+            scraper: Scraper::default(),
             storage: Storage::new(plan.run),
             report: Report::new(virtual_nodes, torrents, plan.fetches, plan.tidy.backlog_rows_max),
             bound: vec![false; ports.len()],
@@ -289,6 +300,7 @@ impl Indexer {
                     self.see(*info_hash, Discovery::Overheard, None, cx);
                     self.announce(*info_hash, QUESTION_WEIGHT, cx);
                 }
+                // The title that an announce may claim is dropped: anybody can claim any, and the info dict has the right one.
                 HashSource::Announced { peer, .. } => {
                     self.resolver.announced(now, *info_hash, *peer, &mut wire);
                     self.see(*info_hash, Discovery::Announced, None, cx);
@@ -301,6 +313,10 @@ impl Indexer {
                 self.settle(cx);
             }
             Event::LookupDone(report) => {
+                if let Some(size) = self.scraper.ended(report) {
+                    let (info_hash, weight) = (report.info_hash, 0.0);
+                    self.storage.announces.push(Announce { info_hash, weight, swarm: Some(size) }, cx.now);
+                }
                 self.resolver.lookup_done(now, report, &mut wire);
                 self.settle(cx);
             }
@@ -352,6 +368,9 @@ impl Indexer {
                 |hash, hints, priority| dht.find_peers(now, hash, hints, priority, out),
                 &mut |job, slot, wire| carry(cmd, &self.plan.connect_from, job, slot, wire),
             );
+            let counters = dht.counters();
+            let packets = (counters.sent_for(PacketUse::Scrapes), counters.sent.packets);
+            self.scraper.start(now, packets, |hash, nodes, whole| dht.scrape(now, hash, nodes, whole, out));
             self.carry_out(cx, cmd);
         }
         self.settle(cx);
@@ -387,17 +406,22 @@ impl Indexer {
                     let failure = Failure { info_hash: hash, reason: reason.to_owned(), inconclusive };
                     self.storage.failures.push(failure, cx.now);
                 }
-                Settled::Fetched { hash, source, raw } => match new_torrent(&raw, source, &self.plan.info) {
-                    Ok(torrent) => {
-                        self.resolver.count_fetched();
-                        self.storage.torrents.push(torrent, cx.now);
+                Settled::Fetched { hash, source, nodes, raw } => {
+                    match new_torrent(&raw, source, &self.plan.info) {
+                        Ok(torrent) => {
+                            self.resolver.count_fetched();
+                            let key = torrent.hashes.canonical();
+                            if self.storage.torrents.push(torrent, cx.now) && self.ending == Ending::Running {
+                                self.scraper.fetched(key, hash, nodes);
+                            }
+                        }
+                        Err(reason) => {
+                            // The bytes are what the hash stands for, so it will never be anything else.
+                            self.resolver.count_failed(reason);
+                            self.storage.discards.push(hash, cx.now);
+                        }
                     }
-                    Err(reason) => {
-                        // The bytes are what the hash stands for, so it will never be anything else.
-                        self.resolver.count_failed(reason);
-                        self.storage.discards.push(hash, cx.now);
-                    }
-                },
+                }
             }
         }
     }
@@ -410,6 +434,12 @@ impl Indexer {
                 let (owner, run) = (self.plan.owner.clone(), self.plan.run);
                 let progress = RunProgress { owner, run, report: self.run_report() };
                 cmd.perform(effect(progress, Answer::Reported));
+            }
+            if self.seconds.is_multiple_of(REPORT_EVERY) {
+                cmd.perform(self.tally(false));
+            }
+            if self.seconds.is_multiple_of(POPULAR_EVERY) && self.scraper.wants_popular() {
+                cmd.perform(effect(ScrapesDue { limit: POPULAR_LOOKED_AT }, Answer::Popular));
             }
             if self.seconds.is_multiple_of(COUNT_EVERY) {
                 cmd.perform(effect(BacklogSize, Answer::Counted));
@@ -498,6 +528,12 @@ impl Indexer {
             && self.storage.is_empty()
     }
 
+    /// The numbers of the run, on their way into the database.
+    fn tally(&self, last: bool) -> AppEffect {
+        let save = SaveRunCounts { run: self.plan.run, counts: self.report.counts(&self.dht, &self.scraper) };
+        effect(save, move |result| Answer::Tallied { result, last })
+    }
+
     /// Stops taking new work, and lets what is done reach the database.
     fn stop(&mut self, ending: Ending, cx: &Context, cmd: &mut Cmd<Self>) {
         if self.ending != Ending::Running {
@@ -511,6 +547,9 @@ impl Indexer {
         let now = cx.now.since_start();
         self.resolver.abort(now, &mut |job, slot, wire| carry(cmd, &self.plan.connect_from, job, slot, wire));
         self.settle(cx);
+        for lookup in self.scraper.abort() {
+            self.dht.cancel(lookup);
+        }
         let release = BacklogRelease { owner: self.plan.owner.clone() };
         cmd.perform(effect(release, Answer::Released));
         cmd.after(Key::Grace, GRACE, Msg::Grace, cx);
@@ -521,12 +560,16 @@ impl Indexer {
     fn finish(&mut self, cmd: &mut Cmd<Self>) {
         match self.closing {
             Closing::NotYet if self.storage.is_empty() && self.intake.waiting() == 0 => {
+                self.closing = Closing::Tallying;
+                cmd.perform(self.tally(true));
+            }
+            Closing::Tallied => {
                 self.closing = Closing::Reporting;
                 let (run, ended) = (self.plan.run, self.ending.word().to_owned());
                 let end = RunEnd { run, ended, report: self.run_report() };
                 cmd.perform(effect(end, Answer::Closed));
             }
-            Closing::NotYet | Closing::Reporting => {}
+            Closing::NotYet | Closing::Tallying | Closing::Reporting => {}
             Closing::Done => cmd.quit(),
         }
     }

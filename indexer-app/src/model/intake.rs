@@ -15,6 +15,9 @@ use crate::db::{BacklogNew, Discovery};
 /// Hashes remembered as seen lately, and at most twice as many: some 20 MB. What is forgotten is asked for once more.
 const RECENT_MAX: usize = 250_000;
 
+/// Of them, hashes remembered as announced: some 4 MB.
+const ANNOUNCED_MAX: usize = 50_000;
+
 /// Hashes that may wait for the database. 20,000 of some 200 bytes: seconds of work for it; when it is down longer, new
 /// hashes are dropped, and come again with the next samples.
 const WAITING_MAX: usize = 20_000;
@@ -44,8 +47,11 @@ pub(super) enum Seen {
 pub(super) struct Intake {
     /// Seen in any way.
     recent: RecentHashes,
-    /// Seen in a way that promises peers: a hash that was only overheard counts as new when a node gives it as a sample.
+    /// Sampled or announced, which promises peers: a hash that was only overheard counts as new when a node samples it.
     promising: RecentHashes,
+    /// Announced: there is a peer. A hash that was only sampled counts as new then, since it waits behind others or for
+    /// another try.
+    announced: RecentHashes,
     waiting: HashMap<InfoHash, BacklogNew>,
     order: VecDeque<InfoHash>,
     oldest: Option<Time>,
@@ -57,6 +63,7 @@ impl Default for Intake {
         Self {
             recent: RecentHashes::new(RECENT_MAX),
             promising: RecentHashes::new(RECENT_MAX),
+            announced: RecentHashes::new(ANNOUNCED_MAX),
             waiting: HashMap::new(),
             order: VecDeque::new(),
             oldest: None,
@@ -74,11 +81,10 @@ impl Intake {
         hint: Option<SocketAddr>,
         now: Time,
     ) -> Seen {
-        let promises = source != Discovery::Overheard;
+        let is_new = self.remember(hash, source);
         if let Some(entry) = self.waiting.get_mut(&hash) {
-            if promises && entry.source == Discovery::Overheard {
+            if rank(source) > rank(entry.source) {
                 entry.source = source;
-                self.promising.insert(hash);
             }
             if let Some(hint) = hint
                 && entry.hints.len() < HINTS_MAX
@@ -88,8 +94,6 @@ impl Intake {
             }
             return Seen::Again;
         }
-        let is_new_at_all = self.recent.insert(hash);
-        let is_new = if promises { self.promising.insert(hash) } else { is_new_at_all };
         if !is_new {
             return Seen::Again;
         }
@@ -108,6 +112,7 @@ impl Intake {
     pub(super) fn forget(&mut self, hash: &InfoHash) {
         self.recent.remove(hash);
         self.promising.remove(hash);
+        self.announced.remove(hash);
     }
 
     /// The next hashes to ask the database for, if enough wait or have waited long enough.
@@ -123,6 +128,18 @@ impl Intake {
         Some(batch)
     }
 
+    /// Whether a hash was not seen lately in this way or one that says more.
+    fn remember(&mut self, hash: InfoHash, source: Discovery) -> bool {
+        let mut is_new = self.recent.insert(hash);
+        if rank(source) >= rank(Discovery::Sampled) {
+            is_new = self.promising.insert(hash);
+        }
+        if rank(source) >= rank(Discovery::Announced) {
+            is_new = self.announced.insert(hash);
+        }
+        is_new
+    }
+
     /// Hashes that wait.
     pub(super) fn waiting(&self) -> usize {
         self.order.len()
@@ -131,6 +148,16 @@ impl Intake {
     /// Hashes for which there was no room.
     pub(super) fn refused(&self) -> u64 {
         self.refused
+    }
+}
+
+/// How much a way of being seen says of whether there are peers.
+fn rank(source: Discovery) -> u8 {
+    match source {
+        Discovery::Overheard => 0,
+        Discovery::Sampled => 1,
+        Discovery::Announced => 2,
+        Discovery::Requested => 3,
     }
 }
 
@@ -177,6 +204,28 @@ mod tests {
         intake.see(hash(2), Discovery::Overheard, None, Time::ZERO);
         intake.see(hash(2), Discovery::Sampled, node(1), Time::ZERO);
         assert_eq!(intake.batch(Time::ZERO, true).unwrap()[0].source, Discovery::Sampled);
+    }
+
+    #[test]
+    fn a_hash_that_was_only_sampled_is_new_once_more_when_a_peer_announces_itself() {
+        let mut intake = Intake::default();
+        let mut seen = |source| intake.see(hash(1), source, None, Time::ZERO);
+        assert_eq!(seen(Discovery::Sampled), Seen::New);
+        // While it waits it is raised, and not asked for twice.
+        assert_eq!(seen(Discovery::Announced), Seen::Again);
+        assert_eq!(seen(Discovery::Sampled), Seen::Again);
+        assert_eq!(intake.batch(Time::ZERO, true).unwrap()[0].source, Discovery::Announced);
+        let mut seen = |number, source| {
+            let seen = intake.see(hash(number), source, None, Time::ZERO);
+            intake.batch(Time::ZERO, true);
+            seen
+        };
+        assert_eq!(seen(1, Discovery::Announced), Seen::Again);
+        assert_eq!(seen(2, Discovery::Sampled), Seen::New);
+        assert_eq!(seen(2, Discovery::Announced), Seen::New);
+        for source in [Discovery::Announced, Discovery::Sampled, Discovery::Overheard] {
+            assert_eq!(seen(2, source), Seen::Again);
+        }
     }
 
     #[test]

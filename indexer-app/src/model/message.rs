@@ -1,12 +1,12 @@
 //! What can happen to the program, what it asks for, and the names of its ports, timers and streams.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use deadpool_postgres::Client;
 use tea_runtime::{Datagram, Db, Effect, Fault, SessionError, Signal, StreamEvent, SubEvent};
 
 use crate::{
-    db::{Announced, BacklogFailed, Known, Stored, Taken, Tidied},
+    db::{Announced, BacklogFailed, Discovery, Known, Stored, Taken, Tidied},
     status::Snapshot,
 };
 
@@ -80,7 +80,7 @@ pub enum Answer {
     /// Which of the new hashes are known.
     Checked(Result<Vec<(krpc::InfoHash, Known)>, SessionError>),
     /// New hashes were put into the backlog.
-    Put(Result<u64, SessionError>),
+    Put(Result<BTreeMap<Discovery, u64>, SessionError>),
     /// Hashes to be fetched.
     Taken(Result<Vec<Taken>, SessionError>),
     /// Torrents were stored.
@@ -103,6 +103,15 @@ pub enum Answer {
     Tidied(Result<Tidied, SessionError>),
     /// Torrents whose score has decayed were made less popular.
     Decayed(Result<u64, SessionError>),
+    /// Popular torrents that should be scraped.
+    Popular(Result<Vec<krpc::InfoHash>, SessionError>),
+    /// The run's numbers were written; whether these were its last.
+    Tallied {
+        /// What the database said.
+        result: Result<(), SessionError>,
+        /// The run is ending.
+        last: bool,
+    },
     /// The size of the backlog.
     Counted(Result<u64, SessionError>),
     /// The run's last report was written.

@@ -16,6 +16,7 @@ mod recent;
 mod records;
 mod report;
 mod resolver;
+mod scraper;
 mod storage;
 
 pub use indexer::{Indexer, LOOKUPS_PER_FETCH};

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use bittorrent::PeerOutcome;
-use mainline::{Dht, DropReason, VisitOutcome, VisitRecord};
+use mainline::{Dht, DropReason, PacketUse, VisitOutcome, VisitRecord};
 
 use super::{
     intake::Intake,
@@ -11,10 +11,11 @@ use super::{
     plan::Ending,
     rates::Rate,
     resolver::{RUN_ENDED, Resolver},
+    scraper::Scraper,
     storage::Storage,
 };
 use crate::{
-    db::{Discovery, RunLimit, Work},
+    db::{Discovery, RunCount, RunLimit, Work},
     status::Snapshot,
 };
 
@@ -27,8 +28,9 @@ const STORED_WINDOW: usize = 10;
 pub(super) struct Report {
     virtual_nodes: usize,
     torrents_at_start: u64,
-    /// Distinct info-hashes that the database did not know.
-    pub(super) hashes_new: u64,
+    /// Info-hashes that nobody had put into the database before, by how we came to know of them. Those that a user has
+    /// requested are counted when they are first taken.
+    hashes_new: BTreeMap<Discovery, u64>,
     /// Distinct info-hashes of stored torrents.
     pub(super) hashes_known: u64,
     /// Distinct info-hashes that wait in the backlog already.
@@ -63,7 +65,7 @@ impl Report {
         Self {
             virtual_nodes,
             torrents_at_start,
-            hashes_new: 0,
+            hashes_new: BTreeMap::new(),
             hashes_known: 0,
             hashes_waiting: 0,
             stored: 0,
@@ -90,6 +92,55 @@ impl Report {
     /// A hash was seen for the first time in a while.
     pub(super) fn distinct(&mut self, source: Discovery) {
         *self.distinct.entry(source).or_default() += 1;
+    }
+
+    /// Info-hashes that nobody had put into the database before.
+    pub(super) fn new_hashes(&mut self, source: Discovery, count: u64) {
+        if count > 0 {
+            *self.hashes_new.entry(source).or_default() += count;
+        }
+    }
+
+    /// New hashes for every thousand datagrams that were sent, queries and answers: by source, so that together they are the
+    /// yield of all that we do.
+    fn new_per_1000_packets(&self, dht: &Dht) -> Vec<(&'static str, f64)> {
+        let packets = dht.counters().sent.packets.max(1) as f64;
+        let rate = |(source, count): (&Discovery, &u64)| (source.as_str(), *count as f64 * 1_000.0 / packets);
+        self.hashes_new.iter().map(rate).collect()
+    }
+
+    /// Where hashes came from, what packets were for, why datagrams were dropped, what scrapes came to: since the start.
+    pub(super) fn counts(&self, dht: &Dht, scraper: &Scraper) -> Vec<RunCount> {
+        let counters = dht.counters();
+        let mut counts = Vec::new();
+        let mut add = |about: &str, name: &str, number: u64| {
+            counts.push(RunCount { about: about.to_owned(), name: name.to_owned(), number });
+        };
+        for source in Discovery::ALL {
+            add("new hashes", source.as_str(), self.hashes_new.get(&source).copied().unwrap_or(0));
+        }
+        for purpose in PacketUse::ALL {
+            add("packets sent", purpose.name(), counters.sent_for(purpose));
+        }
+        for reason in DropReason::ALL {
+            if counters.dropped_for(reason) > 0 {
+                add("dropped", reason.name(), counters.dropped_for(reason));
+            }
+        }
+        for (cause, count) in counters.malformed() {
+            add("malformed", cause, count);
+        }
+        for (name, number) in [
+            ("started", counters.scrapes_started),
+            ("ended", counters.scrapes_ended),
+            ("answered", counters.scrapes_answered),
+            ("filters", counters.filters_taken),
+            ("filters discarded", counters.filters_discarded),
+            ("torrents given up", scraper.given_up()),
+        ] {
+            add("scrapes", name, number);
+        }
+        counts
     }
 
     /// A visit has ended.
@@ -181,17 +232,41 @@ impl Report {
         );
         for (count, name) in dropped {
             let _ = write!(text, "; {name} {count}");
+            if name == DropReason::Malformed.name() {
+                let causes: Vec<_> =
+                    counters.malformed().map(|(cause, count)| format!("{cause} {count}")).collect();
+                let _ = write!(text, " ({})", causes.join(", "));
+            }
         }
         text.push('\n');
+        let uses = PacketUse::ALL.map(|purpose| format!("{} {}", purpose.name(), counters.sent_for(purpose)));
+        let _ = writeln!(text, "sent for {}", uses.join(", "));
+        let yields: Vec<_> = self
+            .new_per_1000_packets(dht)
+            .into_iter()
+            .map(|(source, rate)| format!("{source} {rate:.1}"))
+            .collect();
         let sources: Vec<_> =
             self.distinct.iter().map(|(source, count)| format!("{source} {count}")).collect();
         let _ = writeln!(
             text,
             "hashes   {} new, {} known, {} waiting already; first seen as: {}",
-            self.hashes_new,
+            self.hashes_new.values().sum::<u64>(),
             self.hashes_known,
             self.hashes_waiting,
             if sources.is_empty() { "-".to_owned() } else { sources.join(", ") }
+        );
+        if !yields.is_empty() {
+            let _ = writeln!(text, "yield    new hashes per 1000 packets sent: {}", yields.join(", "));
+        }
+        let _ = writeln!(
+            text,
+            "scrapes  {} started, {} ended, {} of them with an estimate; {} filters, {} discarded",
+            counters.scrapes_started,
+            counters.scrapes_ended,
+            counters.scrapes_answered,
+            counters.filters_taken,
+            counters.filters_discarded
         );
         let _ = writeln!(text, "torrents {} stored, {} refused by the database", self.stored, self.rejected);
         let connections = resolver.counters();
@@ -237,7 +312,8 @@ impl Report {
             known_nodes: gauges.nodes,
             packets_in_rate: self.packets_in.sample(now, counters.received.packets),
             packets_out_rate: self.packets_out.sample(now, counters.sent.packets),
-            hashes_new: self.hashes_new,
+            hashes_new: self.hashes_new.values().sum(),
+            new_per_1000_packets: self.new_per_1000_packets(dht),
             hashes_known: self.hashes_known,
             lookups: resolver.lookups(),
             fetching: resolver.fetching(),

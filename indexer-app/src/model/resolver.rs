@@ -23,6 +23,9 @@ const ANNOUNCED_MAX: usize = 10_000;
 /// Announced peers kept per hash: more than are tried at once.
 const ANNOUNCED_PEERS_MAX: usize = 8;
 
+/// Nodes remembered of a job as knowing its peers: more are not asked how many there are.
+const TELLERS_MAX: usize = 4;
+
 /// Peers kept of a job that waits for room.
 const NAMED_MAX: usize = 32;
 
@@ -79,6 +82,8 @@ pub(super) enum Settled {
         hash: InfoHash,
         /// How we came to know of it.
         source: Discovery,
+        /// Nodes that hold peers of it: they sampled it, or named its peers.
+        nodes: Vec<SocketAddr>,
         /// The info dict, byte for byte.
         raw: Vec<u8>,
     },
@@ -99,6 +104,8 @@ struct Job {
     hash: InfoHash,
     source: Discovery,
     hints: Vec<SocketAddr>,
+    /// Nodes that have named peers.
+    tellers: Vec<SocketAddr>,
     lookup: Option<LookupId>,
     /// Peers that wait for the fetch to begin.
     named: Vec<Candidate>,
@@ -216,8 +223,19 @@ impl Resolver {
             self.by_hash.insert(hash, id);
             self.by_lookup.insert(lookup, id);
             let named = Vec::new();
-            self.jobs
-                .insert(id, Job { hash, source, hints, lookup: Some(lookup), named, fetch: None, rested: 0 });
+            self.jobs.insert(
+                id,
+                Job {
+                    hash,
+                    source,
+                    hints,
+                    tellers: Vec::new(),
+                    lookup: Some(lookup),
+                    named,
+                    fetch: None,
+                    rested: 0,
+                },
+            );
             for peer in self.announced.remove(&hash).unwrap_or_default() {
                 self.offer(id, now, Candidate::new(peer, PeerSource::Announced), wire);
             }
@@ -239,6 +257,10 @@ impl Resolver {
             && let Some(oldest) = self.announced_order.pop_front()
         {
             self.announced.remove(&oldest);
+        }
+        if !self.announced.contains_key(&hash) && self.queued.contains_key(&hash) {
+            // It has a peer that waits for a question: its other place in the queue is passed over.
+            self.queue.push_front(hash);
         }
         let peers = self.announced.entry(hash).or_insert_with(|| {
             self.announced_order.push_back(hash);
@@ -266,6 +288,12 @@ impl Resolver {
         let Some(id) = self.by_lookup.get(&lookup).copied() else { return };
         let Some(job) = self.jobs.get(&id) else { return };
         let source = if job.hints.contains(&from) { PeerSource::Sampler } else { PeerSource::Lookup };
+        if let Some(job) = self.jobs.get_mut(&id)
+            && job.tellers.len() < TELLERS_MAX
+            && !job.tellers.contains(&from)
+        {
+            job.tellers.push(from);
+        }
         for peer in peers {
             let candidate = Candidate {
                 addr: peer.addr,
@@ -436,7 +464,7 @@ impl Resolver {
 
     /// Hashes that wait.
     pub(super) fn waiting(&self) -> usize {
-        self.queue.len()
+        self.queued.len()
     }
 
     /// Hashes started since the start of the program.
@@ -572,7 +600,12 @@ impl Resolver {
             self.counters.merge(fetch.counters());
         }
         match result {
-            Ok(raw) => self.settled.push(Settled::Fetched { hash: job.hash, source: job.source, raw }),
+            Ok(raw) => {
+                let mut nodes = job.tellers;
+                nodes.extend(job.hints);
+                let (hash, source) = (job.hash, job.source);
+                self.settled.push(Settled::Fetched { hash, source, nodes, raw });
+            }
             Err(failure) => {
                 let reason = match (failure.reason, failure.best) {
                     (_, Some(outcome)) => outcome.label(),

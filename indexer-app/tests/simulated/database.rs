@@ -1,13 +1,16 @@
 //! A database in memory that answers the program's sessions.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Duration,
+};
 
 use indexer_app::{
     db::{
         Announced, BacklogDone, BacklogFail, BacklogFailed, BacklogNew, BacklogPut, BacklogRelease,
-        BacklogSize, BacklogTake, DecayPopularity, Known, KnownHashes, NewTorrent, NodeVisit,
-        RecordAnnounces, RunEnd, RunProgress, RunReport, SaveIdentity, SaveNodes, StoreTorrents, Stored,
-        Taken, Tidied, Tidy,
+        BacklogSize, BacklogTake, DecayPopularity, Discovery, Known, KnownHashes, NewTorrent, NodeVisit,
+        RecordAnnounces, RunCount, RunEnd, RunProgress, RunReport, SaveIdentity, SaveNodes, SaveRunCounts,
+        ScrapesDue, StoreTorrents, Stored, SwarmSize, Taken, Tidied, Tidy,
     },
     model::{AppEffect, Msg},
     status::Snapshot,
@@ -28,6 +31,12 @@ pub struct FakeDatabase {
     pub visits: Vec<NodeVisit>,
     pub failures: BTreeMap<String, u32>,
     pub ended: Option<String>,
+    /// Sizes of swarms that scrapes have told.
+    pub sizes: Vec<(InfoHash, SwarmSize)>,
+    /// What the run has counted.
+    pub counts: Vec<RunCount>,
+    /// Torrents that it says are popular and were not scraped.
+    pub popular: Vec<InfoHash>,
     pub last: Option<Snapshot>,
     /// The last report of the run.
     pub report: RunReport,
@@ -64,8 +73,14 @@ impl FakeDatabase {
                 self.visits.extend(save.visits.iter().cloned());
                 (save.visits.len() as u64, 0)
             })
-            .or_try(|_: &RecordAnnounces| Announced::default())
+            .or_try(|record: &RecordAnnounces| {
+                self.sizes
+                    .extend(record.announces.iter().filter_map(|one| Some((one.info_hash, one.swarm?))));
+                Announced::default()
+            })
             .or_try(|progress: &RunProgress| self.report = progress.report.clone())
+            .or_try(|save: &SaveRunCounts| self.counts = save.counts.clone())
+            .or_try(|_: &ScrapesDue| self.popular.clone())
             .or_try(|_: &BacklogRelease| 0)
             .or_try(|_: &BacklogSize| self.backlog.len() as u64)
             .or_try(|_: &Tidy| Tidied::default())
@@ -87,11 +102,15 @@ impl FakeDatabase {
         }
     }
 
-    fn put(&mut self, put: &BacklogPut, now: Time) -> u64 {
+    fn put(&mut self, put: &BacklogPut, now: Time) -> BTreeMap<Discovery, u64> {
+        let mut new = BTreeMap::new();
         for entry in &put.entries {
-            self.backlog.entry(entry.info_hash).or_insert((now, entry.clone(), 0));
+            if let Entry::Vacant(place) = self.backlog.entry(entry.info_hash) {
+                place.insert((now, entry.clone(), 0));
+                *new.entry(entry.source).or_default() += 1;
+            }
         }
-        put.entries.len() as u64
+        new
     }
 
     fn take(&mut self, take: &BacklogTake, now: Time) -> Vec<Taken> {

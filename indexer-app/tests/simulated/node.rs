@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, rc::Rc};
 
 use bittorrent::extension_handshake::UT_METADATA_ID;
+use krpc::bloom::BloomFilter;
 use krpc::{CompactNode, InfoHash, Kind, Message, Method, NodeId, encode};
 use tea_runtime::{
     Close, StreamEvent,
@@ -57,6 +58,20 @@ impl Responder for Node {
         out.send(to, from, |buffer| match query.method {
             Method::FindNode { target } => {
                 encode::Reply { nodes: Some(&self.nodes_near(&target)), ..reply }.encode(buffer);
+            }
+            // As libtorrent does: filters instead of peers.
+            Method::GetPeers { info_hash, scrape: true, .. }
+                if stored.is_some_and(|stored| stored.contains_key(&info_hash)) =>
+            {
+                let mut seeds = BloomFilter::new();
+                seeds.insert(stored.expect("it was looked for")[&info_hash].ip());
+                encode::Reply {
+                    nodes: Some(&self.nodes_near(&info_hash.as_id())),
+                    bloom_seeds: Some(seeds.as_bytes()),
+                    bloom_peers: Some(BloomFilter::new().as_bytes()),
+                    ..reply
+                }
+                .encode(buffer);
             }
             Method::GetPeers { info_hash, .. } => {
                 let values: Vec<_> =

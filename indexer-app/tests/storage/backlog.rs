@@ -1,6 +1,9 @@
 //! The durable queue on a real database.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::private_cluster::{TestDatabase, hash, torrent};
 use indexer_app::db::{
@@ -22,7 +25,10 @@ fn keys(taken: &[Taken]) -> Vec<InfoHash> {
 }
 
 async fn put(test: &TestDatabase, numbers: std::ops::Range<u32>, source: Discovery) -> u64 {
-    test.run(BacklogPut { entries: numbers.map(|number| entry(number, source)).collect() }).await
+    let entries = numbers.map(|number| entry(number, source)).collect();
+    let new = test.run(BacklogPut { entries }).await;
+    assert!(new.keys().all(|known| *known == source));
+    new.values().sum()
 }
 
 #[tokio::test]
@@ -33,6 +39,51 @@ async fn what_is_stored_or_queued_is_not_queued_again() {
     assert_eq!(put(&test, 0..12, Discovery::Sampled).await, 2);
     let known = test.run(KnownHashes(vec![hash(0), hash(1), hash(99)])).await;
     assert_eq!(known, [(hash(0), Known::Due), (hash(1), Known::Stored), (hash(99), Known::No)]);
+}
+
+#[tokio::test]
+async fn each_hash_counts_as_new_once_for_the_way_it_was_first_put_in() {
+    let test = TestDatabase::new().await;
+    let entries = vec![
+        entry(1, Discovery::Sampled),
+        entry(2, Discovery::Overheard),
+        entry(3, Discovery::Announced),
+        entry(4, Discovery::Sampled),
+    ];
+    let new = test.run(BacklogPut { entries: entries.clone() }).await;
+    let expected = [(Discovery::Sampled, 2), (Discovery::Overheard, 1), (Discovery::Announced, 1)];
+    assert_eq!(new, BTreeMap::from(expected));
+    // Seen again, and in ways that raise them.
+    let raised = (1..5).map(|number| entry(number, Discovery::Requested)).collect();
+    assert_eq!(test.run(BacklogPut { entries: raised }).await, BTreeMap::new());
+    assert_eq!(test.run(BacklogPut { entries }).await, BTreeMap::new());
+}
+
+#[tokio::test]
+async fn an_announce_makes_a_hash_due_that_waits_for_another_try_but_not_again_and_again() {
+    let test = TestDatabase::new().await;
+    let announced =
+        || BacklogPut { entries: vec![BacklogNew { hints: vec![], ..entry(1, Discovery::Announced) }] };
+    put(&test, 1..2, Discovery::Sampled).await;
+    // A peer of a hash that was only sampled: it is raised, and keeps the nodes that know it.
+    test.run(announced()).await;
+    let taken = test.run(take(1)).await;
+    assert_eq!(taken[0].hints, ["127.0.0.1:1".parse().unwrap()]);
+    // In somebody's hands, or tried a moment ago, it stays.
+    test.run(announced()).await;
+    assert_eq!(test.run(take(1)).await, []);
+    test.run(BacklogFail { failures: vec![failure(1, "no peers", false)] }).await;
+    test.run(announced()).await;
+    assert_eq!(test.run(take(1)).await, []);
+    // Some time later there is a peer again.
+    test.execute(
+        "update backlog set taken_at = taken_at - interval '6 minutes', due = now() + interval '3 days'",
+    )
+    .await;
+    put(&test, 1..2, Discovery::Sampled).await;
+    assert_eq!(test.run(take(1)).await, [], "a sample says nothing new");
+    test.run(announced()).await;
+    assert_eq!(keys(&test.run(take(1)).await), [hash(1)]);
 }
 
 #[tokio::test]

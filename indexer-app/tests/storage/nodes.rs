@@ -10,8 +10,8 @@ use std::{
 use crate::private_cluster::{TestDatabase, hash, torrent};
 use indexer_app::db::{
     BacklogFail, BacklogNew, BacklogPut, BacklogTake, Discovery, Failure, LoadIdentity, LoadNodes, NodeVisit,
-    RunAddress, RunEnd, RunId, RunLimit, RunProgress, RunReport, RunStart, SaveIdentity, SaveNodes, Stats,
-    Tidy, TidyLimits, Work,
+    RunAddress, RunCount, RunEnd, RunId, RunLimit, RunProgress, RunReport, RunStart, SaveIdentity, SaveNodes,
+    SaveRunCounts, Stats, Tidy, TidyLimits, Work,
 };
 use krpc::NodeId;
 use tea_runtime::Session as _;
@@ -265,6 +265,29 @@ async fn statistics_count_nodes_torrents_and_backlog_by_what_they_are() {
     assert_eq!((statistics.backlog_due, statistics.backlog_taken, statistics.backlog_waiting), (6, 1, 3));
     assert_eq!(statistics.backlog_reasons, BTreeMap::from([("no peers".to_owned(), 3)]));
     assert!(statistics.database_bytes > 1_000_000);
+}
+
+#[tokio::test]
+async fn what_a_run_has_counted_is_kept_with_it_and_goes_with_it() {
+    let test = TestDatabase::new().await;
+    let (first, second) = (start(&test).await, start(&test).await);
+    let count =
+        |about: &str, name: &str, number| RunCount { about: about.to_owned(), name: name.to_owned(), number };
+    let save =
+        async |run, counts: &[RunCount]| test.run(SaveRunCounts { run, counts: counts.to_vec() }).await;
+    save(first, &[count("new hashes", "sampled", 7), count("malformed", "invalid 'id'", 1)]).await;
+    let later = [count("malformed", "invalid 'id'", 2), count("new hashes", "sampled", 9)];
+    save(first, &later).await;
+    save(second, &[count("new hashes", "sampled", 1)]).await;
+    let runs = test.run(Stats { runs: 3 }).await.runs;
+    let of = |id| runs.iter().find(|run| run.id == id).unwrap().counts.clone();
+    assert_eq!(of(first), later);
+    assert_eq!(of(second), [count("new hashes", "sampled", 1)]);
+    test.run(Tidy { limits: TidyLimits { runs_max: 1, ..TidyLimits::default() } }).await;
+    assert_eq!(test.number("select count(*) from run_counts").await, 1);
+    // Too late: nothing is written for a run that is not there.
+    save(first, &later).await;
+    assert_eq!(test.number("select count(*) from run_counts").await, 1);
 }
 
 #[tokio::test]

@@ -1,12 +1,13 @@
 //! Torrents, aliases, scores and exports on a real database.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::private_cluster::{TestDatabase, hash, torrent, with_files};
 use indexer_app::{
     db::{
         Announce, Announced, DatabaseError, DecayPopularity, Discovery, HashQuery, Hashes, Known,
-        KnownHashes, NewTorrent, Recent, RecordAnnounces, Rejection, Show, Stored,
+        KnownHashes, NewTorrent, Recent, RecordAnnounces, Rejection, ScrapesDue, Show, ShownTorrent, Stored,
+        SwarmSize,
     },
     export::export,
 };
@@ -177,11 +178,85 @@ async fn announces_raise_the_score_and_time_lowers_it() {
     assert_eq!(test.run(DecayPopularity { limit: 100 }).await, 1);
     assert_eq!(test.number(popularity).await, 1, "log2(1 + 1.5)");
     assert_eq!(test.run(DecayPopularity { limit: 100 }).await, 0);
-    let announces = vec![Announce { info_hash: hash(1), weight: 0.5, swarm: Some((12, 3)) }];
+    let announces = vec![Announce { info_hash: hash(1), weight: 0.5, swarm: None }];
     assert_eq!(test.run(RecordAnnounces { announces }).await.risen, 0);
     let shown = test.run(Show { hash: HashQuery::exact(hash(1)) }).await.remove(0);
     assert!((shown.score - 2.0).abs() < 0.01, "{}", shown.score);
-    assert_eq!((shown.seeders, shown.leechers, shown.scraped_at.is_some()), (12, 3, true));
+    assert_eq!(shown.swarm, None);
+}
+
+async fn scraped(test: &TestDatabase, number: u32, size: SwarmSize) -> Announced {
+    let announce = Announce { info_hash: hash(number), weight: 0.0, swarm: Some(size) };
+    test.run(RecordAnnounces { announces: vec![announce] }).await
+}
+
+async fn shown(test: &TestDatabase, number: u32) -> ShownTorrent {
+    test.run(Show { hash: HashQuery::exact(hash(number)) }).await.remove(0)
+}
+
+const WHOLE: SwarmSize = SwarmSize { whole: true, nodes: 8, seeders: 12, leechers: 3 };
+const PARTIAL: SwarmSize = SwarmSize { whole: false, nodes: 2, seeders: 5, leechers: 0 };
+
+#[tokio::test]
+async fn what_the_closest_nodes_tell_of_a_swarm_is_not_replaced_by_what_some_nodes_tell_for_a_day() {
+    let test = TestDatabase::new().await;
+    test.store(vec![torrent(1, "x")]).await;
+    assert_eq!(shown(&test, 1).await.swarm, None, "nobody has told yet");
+    let size = async || shown(&test, 1).await.swarm.unwrap().size;
+    scraped(&test, 1, PARTIAL).await;
+    assert_eq!(size().await, PARTIAL);
+    scraped(&test, 1, SwarmSize { seeders: 6, ..PARTIAL }).await;
+    assert_eq!(size().await.seeders, 6, "the newer of two that are alike");
+    scraped(&test, 1, WHOLE).await;
+    scraped(&test, 1, PARTIAL).await;
+    assert_eq!(size().await, WHOLE);
+    // In one batch the whole one counts, whatever comes last.
+    let announce = |size| Announce { info_hash: hash(1), weight: 0.0, swarm: Some(size) };
+    let whole = SwarmSize { seeders: 1, ..WHOLE };
+    test.run(RecordAnnounces { announces: vec![announce(whole), announce(PARTIAL)] }).await;
+    assert_eq!(size().await, whole);
+    test.execute("update torrent_stats set scraped_at = scraped_at - interval '25 hours'").await;
+    scraped(&test, 1, PARTIAL).await;
+    let swarm = shown(&test, 1).await.swarm.unwrap();
+    assert_eq!(swarm.size, PARTIAL);
+    assert!(swarm.at.elapsed().unwrap() < Duration::from_secs(60));
+    // Scrapes are no announces.
+    assert_eq!(shown(&test, 1).await.seen_count, 1);
+}
+
+#[tokio::test]
+async fn the_size_of_a_swarm_is_a_floor_under_the_score_that_sinks_with_time() {
+    let test = TestDatabase::new().await;
+    test.store(vec![torrent(1, "x"), torrent(2, "y")]).await;
+    assert_eq!(scraped(&test, 1, WHOLE).await, Announced { torrents: 1, risen: 1, unknown: 0 });
+    let score = async || shown(&test, 1).await.score;
+    assert!((score().await - 15.0).abs() < 0.01, "12 and 3");
+    assert_eq!(test.number("select popularity::int8 from torrents order by info_hash limit 1").await, 4);
+    // Again and again is not more.
+    scraped(&test, 1, WHOLE).await;
+    assert!((score().await - 15.0).abs() < 0.01);
+    test.execute("update torrent_stats set score_at = score_at - interval '7 days'").await;
+    scraped(&test, 1, SwarmSize { seeders: 1, leechers: 0, ..WHOLE }).await;
+    assert!((score().await - 7.5).abs() < 0.01, "a swarm that shrinks is forgotten slowly");
+    assert_eq!(scraped(&test, 9, WHOLE).await.unknown, 1);
+}
+
+#[tokio::test]
+async fn popular_torrents_are_due_for_a_scrape_once_a_day() {
+    let test = TestDatabase::new().await;
+    test.store((1..5).map(|number| torrent(number, "x")).collect()).await;
+    let due = async |limit| test.run(ScrapesDue { limit }).await;
+    assert_eq!(due(9).await, [], "nobody is interested in any of them");
+    let announce = |(number, weight)| Announce { info_hash: hash(number), weight, swarm: None };
+    let announces = [(1, 1.0), (2, 20.0), (3, 300.0)].map(announce).to_vec();
+    test.run(RecordAnnounces { announces }).await;
+    assert_eq!(due(9).await, [hash(3), hash(2), hash(1)]);
+    assert_eq!(due(2).await, [hash(3), hash(2)]);
+    scraped(&test, 3, WHOLE).await;
+    scraped(&test, 2, PARTIAL).await;
+    assert_eq!(due(9).await, [hash(2), hash(1)]);
+    test.execute("update torrent_stats set scraped_at = scraped_at - interval '25 hours'").await;
+    assert_eq!(due(1).await, [hash(3)]);
 }
 
 #[tokio::test]
@@ -220,9 +295,18 @@ async fn an_export_has_every_torrent_once_with_all_of_its_fields() {
         serde_json::json!({
             "v1": hash(1).to_string(), "v2": null, "name": "v1", "total_size": 2, "file_count": 2,
             "piece_length": 16384, "private": true, "discovered_by": "sampled",
+            "seeders": null, "leechers": null, "scraped_at": null, "scraped_whole": null,
             "files": [{"path": ["a", "b"], "length": 1}, {"path": ["c"], "length": 1}],
         })
     );
+    scraped(&test, 1, PARTIAL).await;
+    let told = exported(&test).await.remove(0);
+    assert_eq!((&told["seeders"], &told["leechers"]), (&5.into(), &0.into()));
+    assert_eq!(told["scraped_whole"], serde_json::Value::Bool(false));
+    assert!(humantime::parse_rfc3339(told["scraped_at"].as_str().unwrap()).is_ok());
+    let recent = test.run(Recent { limit: 3 }).await;
+    let sizes: Vec<_> = recent.iter().filter_map(|torrent| torrent.swarm).map(|swarm| swarm.size).collect();
+    assert_eq!(sizes, [PARTIAL]);
     assert_eq!(lines[1]["v1"], hash(2).to_string());
     assert_eq!(lines[1]["v2"], format!("00000002{}", "cd".repeat(28)));
     assert_eq!((&lines[2]["v1"], &lines[2]["v2"]), (&serde_json::Value::Null, &"03".repeat(32).into()));
@@ -283,15 +367,15 @@ async fn an_export_ends_quietly_when_its_reader_has_enough() {
 #[tokio::test]
 async fn a_schema_is_made_once_and_a_newer_one_is_left_alone() {
     let mut test = TestDatabase::without_schema().await;
-    assert_eq!((test.database.schema.found, test.database.schema.known), (0, 4));
+    assert_eq!((test.database.schema.found, test.database.schema.known), (0, 6));
     assert!(matches!(
         test.database.schema.check_current(),
-        Err(DatabaseError::SchemaOlder { found: 0, known: 4 })
+        Err(DatabaseError::SchemaOlder { found: 0, known: 6 })
     ));
     let applied = test.database.migrate().await.unwrap();
     assert_eq!(
         applied.iter().map(|migration| migration.name.as_str()).collect::<Vec<_>>(),
-        ["torrents", "backlog", "nodes", "runs"]
+        ["torrents", "backlog", "nodes", "runs", "limits", "scrapes"]
     );
     assert_eq!(test.database.migrate().await.unwrap(), []);
     assert!(test.database.schema.check_current().is_ok());
@@ -302,10 +386,10 @@ async fn a_schema_is_made_once_and_a_newer_one_is_left_alone() {
     )
     .await;
     let error = test.connect_again().await.unwrap_err();
-    assert!(matches!(error, DatabaseError::SchemaNewer { found: 99, known: 4 }));
-    assert!(error.to_string().contains("schema version 99, but this program knows only up to 4"), "{error}");
+    assert!(matches!(error, DatabaseError::SchemaNewer { found: 99, known: 6 }));
+    assert!(error.to_string().contains("schema version 99, but this program knows only up to 6"), "{error}");
     assert!(matches!(test.database.migrate().await, Err(DatabaseError::SchemaNewer { .. })));
-    assert_eq!(test.number("select count(*) from refinery_schema_history").await, 5);
+    assert_eq!(test.number("select count(*) from refinery_schema_history").await, 7);
 }
 
 #[tokio::test]
@@ -313,7 +397,7 @@ async fn indexers_that_start_together_make_the_schema_together() {
     let test = TestDatabase::without_schema().await;
     let (mut a, mut b) = (test.connect_again().await.unwrap(), test.connect_again().await.unwrap());
     let (a, b) = tokio::join!(a.migrate(), b.migrate());
-    assert_eq!(a.unwrap().len() + b.unwrap().len(), 4);
+    assert_eq!(a.unwrap().len() + b.unwrap().len(), 6);
 }
 
 #[tokio::test]
@@ -327,7 +411,8 @@ async fn every_unique_key_of_what_grows_has_an_info_hash_or_an_endpoint() {
             "select c.relname::text from pg_index i join pg_class c on c.oid = i.indrelid
              join pg_namespace n on n.oid = c.relnamespace
              where n.nspname = 'public' and i.indisunique
-               and c.relname not in ('runs', 'run_work', 'identity', 'refinery_schema_history')
+               and c.relname not in ('runs', 'run_work', 'run_limits', 'run_addresses', 'run_counts', 'identity',
+                 'refinery_schema_history')
                and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attnum = any(i.indkey)
                    and a.attname in ('info_hash', 'alias', 'ip'))",
             &[],

@@ -1,10 +1,13 @@
 //! What the database has answered, and what follows from it.
 
+use std::collections::BTreeSet;
+
+use krpc::InfoHash;
 use tea_runtime::Context;
 
 use super::{BACKLOG_REST, Closing, Indexer};
 use crate::{
-    db::{Discovery, Known},
+    db::{Discovery, Known, Taken},
     model::{message::Answer, storage::put_back},
 };
 
@@ -22,7 +25,6 @@ impl Indexer {
                         for (entry, (_, known)) in batch.into_iter().zip(known) {
                             match known {
                                 Known::No => {
-                                    self.report.hashes_new += 1;
                                     if !storage.puts.push(entry.clone(), now) {
                                         self.intake.forget(&entry.info_hash);
                                     }
@@ -44,8 +46,9 @@ impl Indexer {
             Answer::Put(result) => {
                 storage.note(&result);
                 match result {
-                    Ok(_) => {
+                    Ok(new) => {
                         storage.puts.acknowledged();
+                        new.iter().for_each(|(source, count)| self.report.new_hashes(*source, *count));
                         self.backlog_rests_until = now;
                         self.backlog_is_drained = false;
                     }
@@ -61,6 +64,10 @@ impl Indexer {
                         if taken.is_empty() {
                             self.backlog_rests_until = now + BACKLOG_REST;
                         }
+                        // Whoever asked for them has put them into the backlog by himself.
+                        let fresh = |taken: &&Taken| taken.source == Discovery::Requested && taken.tries == 0;
+                        let requested = taken.iter().filter(fresh).count() as u64;
+                        self.report.new_hashes(Discovery::Requested, requested);
                         self.resolver.enqueue(taken);
                     }
                     Err(_) => {
@@ -73,7 +80,10 @@ impl Indexer {
                 storage.note(&result);
                 match result {
                     Ok(stored) => {
-                        storage.torrents.acknowledged();
+                        let batch = storage.torrents.acknowledged();
+                        let inserted: BTreeSet<InfoHash> = stored.inserted.iter().copied().collect();
+                        let keys = batch.iter().map(|torrent| torrent.hashes.canonical());
+                        self.scraper.stored(&stored.inserted, keys.filter(|key| !inserted.contains(key)));
                         for (hash, rejection) in &stored.rejected {
                             tracing::error!(%hash, %rejection, "a torrent cannot be stored");
                             storage.discards.push(*hash, now);
@@ -117,6 +127,16 @@ impl Indexer {
             Answer::Reported(result) => {
                 storage.note(&result);
                 self.reporting = false;
+            }
+            Answer::Popular(result) => {
+                storage.note(&result);
+                self.scraper.popular(result.unwrap_or_default());
+            }
+            Answer::Tallied { result, last } => {
+                storage.note(&result);
+                if last {
+                    self.closing = Closing::Tallied;
+                }
             }
             Answer::Closed(result) => {
                 if let Err(error) = result {
