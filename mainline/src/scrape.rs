@@ -4,7 +4,7 @@
 //! united, and the size of the union is estimated, which counts nobody twice.
 //!
 //! A union believes the greatest liar: one filter of ones makes any torrent the most popular of all. So a filter has to be
-//! in proportion to the others ([`Filters::unite`]): while at most a third of the nodes lie, t of them, what comes out is
+//! in proportion to the others (`Filters::unite`): while at most a third of the nodes lie, t of them, what comes out is
 //! at most (1 + 4 t) times what the honest ones hold, and 64 t.
 
 use krpc::bloom::BloomFilter;

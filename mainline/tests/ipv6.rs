@@ -36,7 +36,6 @@ fn assert_all_visited(world: &World, v6: bool) {
     let of_family: Vec<SocketAddr> = world.live().filter(|addr| addr.is_ipv6() == v6).collect();
     let replied = &world.engines[0].found.replied;
     let visited = of_family.iter().filter(|addr| replied.contains(addr)).count();
-    println!("{visited} of {} nodes of {}", of_family.len(), if v6 { "IPv6" } else { "IPv4" });
     assert!(
         !of_family.is_empty() && visited * 100 >= of_family.len() * 99,
         "{visited} of {}",

@@ -235,7 +235,7 @@ impl Run<'_> {
                     assert!(peers.iter().all(|peer| peer.addr == canonical(peer.addr)));
                 }
                 Event::Hash { source: HashSource::Sampled { by }, .. } => {
-                    assert_eq!(by.addr, canonical(by.addr))
+                    assert_eq!(by.addr, canonical(by.addr));
                 }
                 Event::Visit(record) => {
                     assert!(record.ended >= record.started && record.queries <= 12, "{record:?}");
