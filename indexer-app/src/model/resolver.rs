@@ -568,7 +568,7 @@ impl Resolver {
         for action in self.out.drain() {
             match action {
                 Action::Connect { slot, addr, timeout, .. } => {
-                    wire(id, slot, Wire::Connect { addr, timeout })
+                    wire(id, slot, Wire::Connect { addr, timeout });
                 }
                 Action::Write { slot, bytes } => wire(id, slot, Wire::Write(bytes)),
                 Action::Close { slot, how } => {
