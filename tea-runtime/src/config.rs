@@ -23,7 +23,7 @@ pub struct Config {
     /// [`send_bytes_waiting_max`](Self::send_bytes_waiting_max).
     pub io_threads: usize,
     /// Receive and send many datagrams with one system call (`recvmmsg`, `sendmmsg`) where the system has it, instead of one
-    /// by one. On: 2 to 5 % less for a datagram and its answer under load (`benches`, `echo`).
+    /// by one. On: up to 5 % less for a datagram and its answer under load (`benches`, `echo`).
     pub batched_datagrams: bool,
     /// Streams open or being opened; beyond that [`CloseReason::Overload`](crate::CloseReason::Overload). 10,000: each needs
     /// a file descriptor, so raise the limit of the process too.
