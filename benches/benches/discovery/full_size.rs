@@ -40,7 +40,7 @@ fn enter(scene: &Scene, retry_worth: Option<f64>) -> Result<Trial<Engine>, Strin
 
 pub(crate) fn measure(wanted: &Wanted) -> Result<(), String> {
     let scene = scene(wanted);
-    let lying = Scene { lying: 0.2, ..scene.clone() };
+    let lying = Scene { lying: 0.2, ..scene };
     let [honest, lying] = std::thread::scope(|scope| {
         [&scene, &lying]
             .map(|scene| scope.spawn(move || sweep(scene, wanted.retry_worth)))
@@ -174,7 +174,7 @@ fn table(honest: &Sweep, lying: &Sweep) -> Table {
 fn after_partition(scene: &Scene, retry_worth: Option<f64>) -> Result<Table, String> {
     let churn = Churn::default();
     let traffic = Some(Torrents { births_per_hour: scene.torrents as f64 / 20.0, ..Torrents::default() });
-    let mut trial = enter(&Scene { churn: Some(churn), traffic, ..scene.clone() }, retry_worth)?;
+    let mut trial = enter(&Scene { churn: Some(churn), traffic, ..*scene }, retry_worth)?;
     trial.run_until(HOUR);
     let (parted, before) = (trial.world.now, trial.crawler.dht.gauges().nodes_live);
     trial.world.network.cut = true;
