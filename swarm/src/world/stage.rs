@@ -60,15 +60,8 @@ impl World {
         let lying = (honest * scene.lying / (1.0 - scene.lying).max(f64::EPSILON)).round() as usize;
         let settled = (honest + lying as f64) * (1.0 - scene.newcomers);
         let stale = (settled * scene.stale / (1.0 - scene.stale).max(f64::EPSILON)).round() as usize;
-        let parts = scene.clients.parts();
-        let whole: f64 = parts.iter().map(|(part, _)| part).sum();
         for _ in 0..honest as usize {
-            let mut drawn = self.rng.random_range(0.0..whole.max(f64::MIN_POSITIVE));
-            let of_part = |(part, nature): &(f64, Nature)| {
-                drawn -= part;
-                (drawn < 0.0).then_some(*nature)
-            };
-            let nature = parts.iter().find_map(of_part).unwrap_or(Nature::Libtorrent);
+            let nature = self.draw_client(scene);
             let index = self.place(family, nature);
             let nated = self.rng.random_bool(scene.nated);
             let newcomer = self.rng.random_bool(scene.newcomers);
@@ -79,8 +72,22 @@ impl World {
             self.place(family, Nature::Lying(Lie::ALL[place % Lie::ALL.len()]));
         }
         for _ in 0..stale {
-            self.place(family, Nature::Dead);
+            let index = self.place(family, Nature::Dead);
+            // Who is gone was somebody once: the id is of a kind that the living have too.
+            let was = self.draw_client(scene);
+            self.nodes[index].id = self.new_id(was, self.nodes[index].addr);
         }
+    }
+
+    fn draw_client(&mut self, scene: &Scene) -> Nature {
+        let parts = scene.clients.parts();
+        let whole: f64 = parts.iter().map(|(part, _)| part).sum();
+        let mut drawn = self.rng.random_range(0.0..whole.max(f64::MIN_POSITIVE));
+        let of_part = |(part, nature): &(f64, Nature)| {
+            drawn -= part;
+            (drawn < 0.0).then_some(*nature)
+        };
+        parts.iter().find_map(of_part).unwrap_or(Nature::Libtorrent)
     }
 
     fn place(&mut self, family: Family, nature: Nature) -> usize {
