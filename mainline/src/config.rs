@@ -48,9 +48,9 @@ pub struct Config {
     pub epoch: Duration,
     /// What a node loses when it is not reached.
     pub decay: Decay,
-    /// A silent node is asked again at once while it is at least this likely that it lives, as the measured loss and
-    /// share of dead contacts say: 0 to 1, default 0.03. With it a line without loss spends one packet on a dead contact,
-    /// one with 20 % loss up to five; with 0.3 most live nodes are found at half of the packets.
+    /// A silent node is asked again, after some rest, while it is about this likely that it lives, as the measured loss
+    /// and share of dead contacts say: 0 to 1, default 0.045. With it a network of which 40 % is dead takes 2.7 packets
+    /// for each live node on a line that loses a tenth of the exchanges, and nearly 99 % of the live nodes are found.
     pub retry_worth: f64,
     /// The `v` of our messages.
     pub version: ClientVersion,
@@ -261,7 +261,7 @@ pub const EPOCH: Duration = Duration::from_secs(6 * 3600);
 pub const PORTS_MAX: usize = 4_096;
 
 /// Default of [`Config::retry_worth`].
-const RETRY_WORTH: f64 = 0.03;
+const RETRY_WORTH: f64 = 0.045;
 
 /// Ten times what one process is meant to hold.
 pub const VIRTUAL_NODES_MAX: usize = 100_000;

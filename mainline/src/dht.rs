@@ -13,11 +13,13 @@ use rand::rngs::StdRng;
 
 use crate::bogon::AddressFilter;
 use crate::bootstrap::Bootstrap;
-use crate::budget::{BudgetUse, EndpointBudget, SendBudget, Sending};
+use crate::budget::{Bucket, BudgetUse, EndpointBudget, SendBudget, Sending};
 use crate::config::{Config, ConfigError, Limits, PortIndex};
 use crate::contact_store::Contacts;
 use crate::counters::{Counters, Gauges, QueueUse};
+use crate::discovery::{FAR_LOOKS_BURST, FAR_LOOKS_PER_MINUTE};
 use crate::event::{KnownNode, Support, SweepProgress};
+use crate::explore::Explorer;
 use crate::external_address::ExternalAddresses;
 use crate::freshness::Decay;
 use crate::id_mismatch::{self, IdMismatch};
@@ -41,7 +43,7 @@ use crate::transactions::Transactions;
 use crate::unreachable::{self, UnreachableCache};
 use crate::upkeep::Rounds;
 use crate::virtual_node::{NodeIndex, VirtualNodes};
-use crate::visit_queue::{VisitQueue, Worth};
+use crate::visit_queue::VisitQueue;
 use crate::visits::Visits;
 use crate::watchdog::Watchdog;
 
@@ -81,6 +83,9 @@ pub struct Dht {
     pub(crate) visits: Visits,
     pub(crate) queue: VisitQueue,
     pub(crate) rounds: Rounds,
+    pub(crate) explorers: [Explorer; 2],
+    /// Nodes that may be asked for the far space.
+    pub(crate) far_looks: Bucket,
     pub(crate) server: Server,
     pub(crate) answers: PacedQueue<WaitingAnswer>,
 
@@ -94,7 +99,10 @@ pub struct Dht {
     // What it has measured.
     pub(crate) rtt: RttEstimator,
     pub(crate) odds: Odds,
-    pub(crate) population: Population,
+    /// Info-hashes that a node shows when it is sampled for the first time.
+    pub(crate) first_news: f64,
+    /// Of each family.
+    pub(crate) populations: [Population; 2],
     pub(crate) watchdog: Watchdog,
     pub(crate) counters: Counters,
     /// Nodes of which a visit has ended, those removed since included.
@@ -161,6 +169,8 @@ impl Dht {
             visits: Visits::new(limits.visits_max),
             queue: VisitQueue::default(),
             rounds: Rounds::default(),
+            explorers: [Explorer::new(), Explorer::new()],
+            far_looks: Bucket::new(FAR_LOOKS_PER_MINUTE, Duration::from_secs(60), FAR_LOOKS_BURST),
             server: Server::new(config.version, limits.stored_hashes_max, seed),
             answers: PacedQueue::new(limits.answers_waiting_max, ANSWERS_WAITING_PER_PARTY, key("answers")),
             identity: Identity::new(
@@ -173,7 +183,8 @@ impl Dht {
             strangers: Strangers::new(limits.packets_per_second, limits.new_endpoints_per_minute),
             rtt: RttEstimator::new(),
             odds: Odds::new(),
-            population: Population::default(),
+            first_news: 1.0,
+            populations: Default::default(),
             watchdog: Watchdog::new(now),
             counters: Counters::default(),
             visited: 0,
@@ -208,6 +219,7 @@ impl Dht {
         self.lookups.wake(now);
         self.visits.wake(now);
         self.collect_due(now);
+        self.plan_exploring(now);
         self.run(now, out);
     }
 
@@ -230,9 +242,7 @@ impl Dht {
                 entry.sample_due = now + rest;
             }
         });
-        if let Some(entry) = self.table.get(at) {
-            self.queue.push_ready(Worth::of(entry, now), at);
-        }
+        self.make_ready(now, at);
         true
     }
 
@@ -337,7 +347,7 @@ impl Dht {
             visits_waiting: self.queue.ready(),
             answers_waiting: self.answers.len(),
             stored_hashes: self.server.peers().len(),
-            population: self.population.estimate(),
+            population: self.populations.iter().map(Population::estimate).sum(),
         }
     }
 
@@ -370,7 +380,7 @@ impl Dht {
             visited: self.visited,
             waiting,
             in_flight,
-            finished: self.has_joined() && unvisited == 0 && in_flight == 0,
+            finished: self.has_joined() && self.has_explored() && unvisited == 0 && in_flight == 0,
         }
     }
 

@@ -61,6 +61,7 @@ mod dht;
 mod discovery;
 mod endpoint;
 mod event;
+mod explore;
 pub mod freshness;
 mod ids;
 mod lookup;

@@ -310,11 +310,11 @@ impl Lookup {
         self.peers.len()
     }
 
-    /// Distance of the K-th closest node that has answered: the measure of how dense the network is here.
-    pub(crate) fn radius(&self) -> Option<Distance> {
+    /// Distance of the K-th closest node of a family that has answered: the measure of how dense its network is here.
+    pub(crate) fn radius(&self, family: Family) -> Option<Distance> {
         self.candidates
             .iter()
-            .filter(|known| known.state == State::Answered)
+            .filter(|known| known.state == State::Answered && known.endpoint.family() == family)
             .nth(K - 1)
             .map(|known| known.distance)
     }
@@ -521,7 +521,7 @@ mod tests {
         }
         assert_eq!(asked, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(lookup.step(NOW, |_| NOW), Step::Done(LookupOutcome::Converged));
-        assert_eq!(lookup.radius(), Some(id(9).distance(&NodeId::ZERO)));
+        assert_eq!(lookup.radius(Family::V4), Some(id(9).distance(&NodeId::ZERO)));
     }
 
     #[test]
@@ -587,7 +587,7 @@ mod tests {
             }
         }
         assert_eq!(lookup.step(NOW, |_| NOW), Step::Done(LookupOutcome::Converged));
-        assert_eq!(lookup.radius(), Some(id(107).distance(&NodeId::ZERO)));
+        assert_eq!(lookup.radius(Family::V4), Some(id(107).distance(&NodeId::ZERO)));
     }
 
     #[test]

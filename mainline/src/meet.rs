@@ -6,17 +6,17 @@ use std::time::Duration;
 use krpc::{ClientVersion, CompactNode, Method, NodeId};
 
 use crate::config::PortIndex;
-use crate::contact_store::Seen;
+use crate::contact_store::{Seen, Standing};
 use crate::dht::Dht;
 use crate::event::{Support, VisitOutcome};
 use crate::freshness::Decay;
 use crate::id_mismatch::Consequence;
 use crate::node_table::{Added, Node, NodeRef};
+use crate::odds::Silence;
 use crate::output::Output;
 use crate::purpose::Purpose;
 use crate::routing_table::Insertion;
 use crate::virtual_node::{Family, NodeIndex};
-use crate::visit_queue::Worth;
 
 /// Who has answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Dht {
             Some(at) => at,
             None => match self.table.add(id, from, None) {
                 Added::New(at) => {
-                    self.queue.push_ready(Worth::Fresh, at);
+                    self.make_ready(now, at);
                     at
                 }
                 Added::Known(at) => at,
@@ -79,6 +79,7 @@ impl Dht {
             node.id = id;
             node.live = true;
             node.missed = 0;
+            node.silence = Silence::default();
             node.freshness = node.freshness.max(Decay::seen(0));
             if version.is_some() && node.version != version {
                 node.version = version;
@@ -137,6 +138,14 @@ impl Dht {
         };
         let in_table = || self.table.find(addr).and_then(|at| self.table.get(at));
         contact || in_table().is_some_and(|node| node.freshness > 0)
+    }
+
+    /// How far a contact can be relied on; `None` when it is none.
+    pub(crate) fn standing(&self, now: Duration, addr: SocketAddr) -> Option<Standing> {
+        match addr.ip() {
+            IpAddr::V4(ip) => self.contacts.v4.standing(now, self.contacts.v4.find(ip, addr.port())?),
+            IpAddr::V6(ip) => self.contacts.v6.standing(now, self.contacts.v6.find(ip, addr.port())?),
+        }
     }
 
     /// A contact has sent a query: it lives, if it has answered before.

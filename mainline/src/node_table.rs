@@ -16,6 +16,7 @@ use crate::address::{IpKey, endpoint_bytes};
 use crate::endpoint::{Endpoint, Network, Subnet};
 use crate::event::Support;
 use crate::keyed_hash::HashKey;
+use crate::odds::Silence;
 use crate::set_cache::SetCache;
 use crate::virtual_node::Family;
 
@@ -53,8 +54,12 @@ pub(crate) struct Node {
     pub(crate) sampled: u32,
     /// Samplings in a row of which nothing new could be expected.
     pub(crate) quiet: u8,
-    /// When it last answered a find_node of a visit.
-    pub(crate) checked: Option<Duration>,
+    /// What it has not answered since it was last heard.
+    pub(crate) silence: Silence,
+    /// Others by whom we know it, `told_by` included.
+    pub(crate) named: u8,
+    /// It has sent us a query, or somebody in its name.
+    pub(crate) called: bool,
     /// Not to be sampled before.
     pub(crate) sample_due: Duration,
 }
@@ -187,7 +192,9 @@ impl NodeTable {
             interval: None,
             sampled: 0,
             quiet: 0,
-            checked: None,
+            silence: Silence::default(),
+            named: u8::from(told_by.is_some()),
+            called: false,
             sample_due: self
                 .sampled
                 .peek(self.tag(addr))
@@ -316,17 +323,6 @@ impl NodeTable {
         found.truncate(count);
     }
 
-    /// Live nodes whose id begins with the `bits` bits of `slice`; `bits` up to [`SLICE_BITS`].
-    pub(crate) fn live_in(&self, slice: usize, bits: u32) -> usize {
-        let width = SLICE_BITS - bits.min(SLICE_BITS);
-        self.slices
-            .iter()
-            .flat_map(|slices| slices.iter().skip(slice << width).take(1 << width))
-            .flatten()
-            .filter(|index| self.slots[**index as usize].node.as_ref().is_some_and(|node| node.live))
-            .count()
-    }
-
     fn tag(&self, addr: SocketAddr) -> u64 {
         self.key.hash(&endpoint_bytes(addr))
     }
@@ -404,7 +400,7 @@ const SLICE_EXCESS: usize = 8;
 const SLICE_NODES_MIN: usize = 256;
 
 /// Bits of an id that choose its slice.
-pub(crate) const SLICE_BITS: u32 = 12;
+const SLICE_BITS: u32 = 12;
 
 /// With a million nodes a slice has 250: short enough to walk, and few enough slices to skip when empty.
 const SLICES: usize = 1 << SLICE_BITS;
@@ -583,7 +579,6 @@ mod tests {
                 unvisited: count(|node| !node.visited),
                 unverified: count(|node| node.freshness == 0),
             });
-            prop_assert_eq!((0..16).map(|slice| table.live_in(slice, 4)).sum::<usize>(), table.tally().live);
             let target = id(target);
             let mut closest = Vec::new();
             table.closest(Family::V4, &target, 8, |_| true, &mut closest);

@@ -2,6 +2,7 @@
 
 use crate::event::LookupId;
 use crate::node_table::NodeRef;
+use crate::virtual_node::Family;
 
 /// The part of the engine that waits for the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +11,8 @@ pub(crate) enum Purpose {
     Find(NodeRef),
     /// sample_infohashes of a visit.
     Sample(NodeRef),
+    /// find_node for a place of the keyspace in which we know too few.
+    Explore(Family),
     /// A step of a lookup.
     Lookup(LookupId),
     /// find_node to an address by which the network is entered.

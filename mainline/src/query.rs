@@ -85,7 +85,7 @@ impl Dht {
 
     fn use_of(&self, purpose: Purpose) -> PacketUse {
         match purpose {
-            Purpose::Find(_) => PacketUse::Discovery,
+            Purpose::Find(_) | Purpose::Explore(_) => PacketUse::Discovery,
             Purpose::Sample(_) => PacketUse::Sampling,
             Purpose::Lookup(id) => match self.lookups.get(id).map(|entry| entry.lookup.goal()) {
                 Some(Goal::Nodes(_)) => PacketUse::Upkeep,

@@ -8,11 +8,13 @@ use krpc::{ErrorReply, Kind, Message, Reply};
 use crate::address::canonical;
 use crate::bogon::Unusable;
 use crate::config::PortIndex;
+use crate::contact_store::Standing;
 use crate::counters::{DropReason, MessageType};
 use crate::dht::Dht;
 use crate::discovery::NODES_PER_ANSWER_MAX;
 use crate::event::Support;
 use crate::meet::Met;
+use crate::odds::Silence;
 use crate::output::Output;
 use crate::purpose::Purpose;
 use crate::transactions::Answered;
@@ -141,7 +143,7 @@ impl Dht {
             return self.failed(now, from, purpose, late, out);
         };
         self.counters.queries_answered += 1;
-        if !late && self.was_certain(from, purpose) {
+        if !late && self.was_certain(now, from, purpose) {
             self.odds.exchanged(true);
         }
         let node = match self.meet(now, from, id, message.version, out) {
@@ -163,14 +165,17 @@ impl Dht {
                 let swaps_ports = message.version.is_some_and(|version| version.swaps_ports());
                 self.lookup_answered(lookup, from, reply, swaps_ports, out);
             }
+            Purpose::Explore(_) if late => {}
+            Purpose::Explore(family) => self.explored(family, told_us),
             Purpose::Bootstrap => self.bootstrap.answered(now, from),
             Purpose::Ping => {}
         }
     }
 
-    /// Whether an answer could be expected: the node was alive, and knows such queries. How many of these come to
-    /// nothing is the measure of loss.
-    pub(crate) fn was_certain(&self, to: SocketAddr, purpose: Purpose) -> bool {
+    /// Whether an answer could be expected: the node was heard within some minutes, has been silent on nothing since, and
+    /// knows such queries. How many of these come to nothing is the measure of loss; a node that died
+    /// would count as lost again and again, and the rest of the dead would be asked the more often.
+    pub(crate) fn was_certain(&self, now: Duration, to: SocketAddr, purpose: Purpose) -> bool {
         let node = self.table.find(to).and_then(|at| self.table.get(at));
         node.is_some_and(|node| {
             let understood = match purpose {
@@ -179,7 +184,10 @@ impl Dht {
                 }
                 _ => true,
             };
-            node.live && understood
+            node.live
+                && understood
+                && node.silence == Silence::default()
+                && self.standing(now, to) == Some(Standing::Good)
         })
     }
 
@@ -203,8 +211,9 @@ impl Dht {
             Purpose::Find(at) => self.visit_refused(now, at, false, out),
             Purpose::Sample(at) => self.visit_refused(now, at, true, out),
             Purpose::Lookup(lookup) => self.lookup_missed(lookup, from),
+            Purpose::Explore(family) if !late => self.explored_in_vain(family),
             Purpose::Bootstrap => self.bootstrap.failed(now, from),
-            Purpose::Ping => {}
+            Purpose::Explore(_) | Purpose::Ping => {}
         }
     }
 
@@ -212,9 +221,9 @@ impl Dht {
     pub(crate) fn expire_queries(&mut self, now: Duration, out: &mut Output) {
         while let Some(timed_out) = self.transactions.timed_out(now) {
             self.counters.queries_timed_out += 1;
-            self.watchdog.timed_out();
             let to = timed_out.to;
-            if self.was_certain(to, timed_out.payload) && !self.watchdog.is_cut_off(now) {
+            self.watchdog.timed_out(self.odds_to_answer(to));
+            if self.was_certain(now, to, timed_out.payload) && !self.watchdog.is_cut_off(now) {
                 self.odds.exchanged(false);
             }
             match timed_out.payload {
@@ -223,9 +232,17 @@ impl Dht {
                     self.contact_failed(to);
                     match purpose {
                         Purpose::Find(at) => self.visit_missed(now, at, false, out),
-                        Purpose::Lookup(lookup) => self.lookup_missed(lookup, to),
+                        Purpose::Lookup(lookup) => {
+                            self.missed(now, to);
+                            self.lookup_missed(lookup, to);
+                        }
+                        Purpose::Explore(family) => {
+                            self.missed(now, to);
+                            self.explored_in_vain(family);
+                        }
+                        Purpose::Ping => self.missed(now, to),
                         Purpose::Bootstrap => self.bootstrap.failed(now, to),
-                        Purpose::Ping | Purpose::Sample(_) => {}
+                        Purpose::Sample(_) => {}
                     }
                 }
             }

@@ -88,15 +88,10 @@ impl Dht {
         self.lookups.remove(lookup);
     }
 
-    /// The same in the network of one family (BEP 32).
+    /// Looks up nodes around a point in the network of one family (BEP 32), for the sake of the contacts. Returns whether
+    /// there was room.
     pub(crate) fn find_nodes_of(&mut self, now: Duration, family: Family, target: NodeId) -> bool {
         let lookup = Lookup::new(now, Goal::Nodes(target), &[], self.diverse).within(family);
-        self.lookups.add(lookup, Client::Upkeep).is_some()
-    }
-
-    /// Looks up nodes around a point, for the sake of the contacts. Returns whether there was room.
-    pub(crate) fn find_nodes(&mut self, now: Duration, target: NodeId) -> bool {
-        let lookup = Lookup::new(now, Goal::Nodes(target), &[], self.diverse);
         self.lookups.add(lookup, Client::Upkeep).is_some()
     }
 
@@ -239,8 +234,10 @@ impl Dht {
     fn finish_lookup(&mut self, now: Duration, id: LookupId, outcome: LookupOutcome, out: &mut Output) {
         let Some(entry) = self.lookups.remove(id) else { return };
         let lookup = entry.lookup;
-        if let (LookupOutcome::Converged, Some(radius)) = (outcome, lookup.radius()) {
-            self.population.observe(&radius);
+        for family in [Family::V4, Family::V6] {
+            if let (LookupOutcome::Converged, Some(radius)) = (outcome, lookup.radius(family)) {
+                self.populations[family as usize].observe(&radius);
+            }
         }
         let peers = lookup.peers() as u32;
         let scrape = lookup.scrape(outcome);

@@ -45,6 +45,16 @@ impl UnreachableCache {
         self.endpoints.remove(self.key.hash(&endpoint_bytes(endpoint)));
     }
 
+    /// An endpoint that did not answer seems to be there after all: it may be asked once more. Only the first of its
+    /// pauses ends by that.
+    pub fn forgive(&mut self, now: Duration, endpoint: SocketAddr) {
+        if let Some(silence) = self.endpoints.touch(self.key.hash(&endpoint_bytes(endpoint)))
+            && silence.rounds <= 1
+        {
+            silence.until = silence.until.min(seconds(now));
+        }
+    }
+
     /// Whether an endpoint is to be left alone.
     #[inline]
     pub fn contains(&self, now: Duration, endpoint: SocketAddr) -> bool {
@@ -120,6 +130,17 @@ mod tests {
         assert!(!cache.contains(minutes(1), addr(1)));
         cache.insert(minutes(2), addr(1));
         assert!(!cache.contains(minutes(12), addr(1)));
+    }
+
+    #[test]
+    fn who_seems_to_be_there_is_asked_once_more_and_not_again_and_again() {
+        let mut cache = cache(100);
+        cache.insert(minutes(0), addr(1));
+        cache.forgive(minutes(1), addr(1));
+        assert!(!cache.contains(minutes(1), addr(1)));
+        cache.insert(minutes(2), addr(1));
+        cache.forgive(minutes(3), addr(1));
+        assert!(cache.contains(minutes(3), addr(1)) && !cache.contains(minutes(22), addr(1)));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use krpc::{Method, NodeId};
 
+use crate::config::PortIndex;
 use crate::dht::Dht;
-use crate::node_table::SLICE_BITS;
 use crate::output::Output;
 use crate::purpose::Purpose;
 use crate::query::NotNow;
@@ -28,9 +28,6 @@ pub(crate) struct Rounds {
     table_turn: u32,
     table_due: Duration,
     refresh_due: Duration,
-    /// The slice of the keyspace that is looked at next.
-    slice_next: usize,
-    slice_due: Duration,
     bootstrap_turn: u32,
 }
 
@@ -52,7 +49,6 @@ impl Dht {
         if live > 0 && !self.watchdog.is_cut_off(now) {
             self.join(now);
             self.look_after_tables(now, out);
-            self.fill_slices(now);
         }
     }
 
@@ -98,8 +94,8 @@ impl Dht {
     /// others know of their new neighbourhood.
     fn join(&mut self, now: Duration) {
         while let Some(index) = self.rounds.moved.first().copied() {
-            if let Some(target) = self.nodes.node(index).map(|node| node.id) {
-                if !self.find_nodes(now, target) {
+            if let Some((target, port)) = self.nodes.node(index).map(|node| (node.id, node.port)) {
+                if !self.find_nodes_of(now, self.family_of(port), target) {
                     return;
                 }
                 self.rounds.joining.insert(target);
@@ -110,14 +106,17 @@ impl Dht {
         while self.rounds.join_next < self.joins() {
             let Some(node) = self.nodes.node(NodeIndex(self.rounds.join_next)) else { break };
             let (target, port) = (node.id, node.port);
-            // A port has one family, and a node joins the network of that.
-            let v4 = self.nodes.speaks(port, Family::V4);
-            if !self.find_nodes_of(now, if v4 { Family::V4 } else { Family::V6 }, target) {
+            if !self.find_nodes_of(now, self.family_of(port), target) {
                 break;
             }
             self.rounds.join_next += 1;
             self.rounds.joining.insert(target);
         }
+    }
+
+    /// A port has one family, and a node joins the network of that.
+    fn family_of(&self, port: PortIndex) -> Family {
+        if self.nodes.speaks(port, Family::V4) { Family::V4 } else { Family::V6 }
     }
 
     /// Beyond some virtual nodes, the contacts that these bring in serve the others too.
@@ -166,26 +165,6 @@ impl Dht {
             }
         }
     }
-
-    /// Looks up a point in a slice of the keyspace in which we know less than half of the nodes that should be
-    /// there.
-    fn fill_slices(&mut self, now: Duration) {
-        if now < self.rounds.slice_due {
-            return;
-        }
-        self.rounds.slice_due = now + SLICE_PAUSE;
-        let expected = self.population.estimate().min(self.nodes_max as u64 * 4 / 5);
-        let bits = (expected / SLICE_NODES).checked_ilog2().unwrap_or(0).min(SLICE_BITS);
-        let slice = self.rounds.slice_next % (1 << bits);
-        self.rounds.slice_next = (slice + 1) % (1 << bits);
-        if (self.table.live_in(slice, bits) as u64) < (expected >> bits) / 2 {
-            let mut prefix = [0; 20];
-            let first = if bits == 0 { 0 } else { (slice as u16) << (16 - bits) };
-            prefix[..2].copy_from_slice(&first.to_be_bytes());
-            let target = NodeId::from_bytes(prefix).with_random_suffix(bits, &mut self.rng);
-            self.find_nodes(now, target);
-        }
-    }
 }
 
 /// Virtual nodes that look up their own ids at the start.
@@ -196,9 +175,3 @@ const TABLE_ROUND: Duration = Duration::from_secs(15 * 60);
 
 /// Between two lookups to refresh buckets: with ten thousand virtual nodes they would never end.
 const REFRESH_PAUSE: Duration = Duration::from_secs(2);
-
-/// Between two looks at slices of the keyspace.
-const SLICE_PAUSE: Duration = Duration::from_secs(2);
-
-/// A slice should have so many nodes, for its count to say something.
-const SLICE_NODES: u64 = 64;

@@ -1,19 +1,20 @@
 //! One visit to a node: is it alive, what does it store, whom does it know?
 //!
-//! A node of which we do not know whether it supports BEP 51 is asked find_node first: a dead contact then
-//! costs one packet and not two, and silence on the sampling that follows is silence of a node that lives. A node
-//! known to support it is sampled first. Either way a live node gets one sampling, with its own id as
-//! target (nodes know their neighbourhood best: newcomers show up), and one find_node at a random
-//! level of its routing table (the far space).
+//! A visit opens with one query whose target is the node's own id, as nodes know their neighbourhood best: newcomers show
+//! up there and nowhere else. A sampling that is answered tells all three things at once, and the visit is over after one
+//! packet. Where few answer samplings the opening is a find_node, and the sampling follows when
+//! the node's client is known ([`Odds::opening`]).
+//!
+//! Silence on the opening ends nothing: the node rests, and is visited again when nothing else promises more.
 
 use std::time::Duration;
 
 use krpc::NodeId;
 use rand::{Rng, RngExt};
 
-use crate::event::{Support, VisitOutcome};
+use crate::event::VisitOutcome;
 use crate::node_table::Node;
-use crate::odds::Odds;
+use crate::odds::{Evidence, Silence};
 
 /// A visit in flight.
 #[derive(Debug)]
@@ -27,13 +28,28 @@ pub(crate) struct Visit {
     pub(crate) rtt: Option<Duration>,
     pub(crate) samples: u32,
     pub(crate) told_us: u32,
+    /// What spoke for the node when the visit began.
+    pub(crate) evidence: Evidence,
+    silence: Silence,
+    opening: Opening,
     find: Query,
     sample: Query,
-    /// Queries without an answer while nothing shows that the node is alive.
-    misses: u8,
     sample_missed: bool,
     replied: bool,
     refused: bool,
+    /// It was not known to be there when the visit began.
+    newly: bool,
+    /// The find_node is for the far space.
+    far: bool,
+}
+
+/// The first query of a visit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// sample_infohashes.
+    Sample,
+    /// find_node, and then a sampling if that is due.
+    Find { sample: bool },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,52 +69,58 @@ pub(crate) enum VisitStep {
     Sample,
     /// A query is in flight.
     Wait,
+    /// Nothing was heard.
+    Silence,
     /// It is over.
     End(VisitOutcome),
 }
 
 impl Visit {
-    /// A visit to a node: to sample it, to see whether it is there and whom it knows, or both.
-    pub(crate) fn new(now: Duration, node: &Node, sample: bool, find: bool) -> Visit {
-        let wanted = |wanted| if wanted { Query::Wanted } else { Query::NotWanted };
+    /// A visit to a node.
+    pub(crate) fn new(now: Duration, node: &Node, opening: Opening, evidence: Evidence) -> Visit {
+        let (find, sample) = match opening {
+            Opening::Sample => (Query::NotWanted, Query::Wanted),
+            Opening::Find { sample: true } => (Query::Wanted, Query::Wanted),
+            Opening::Find { sample: false } => (Query::Wanted, Query::NotWanted),
+        };
         Visit {
             started: now,
             first: node.freshness == 0,
             sweeping: !node.visited,
-            queries: 0,
+            queries: node.silence.queries(),
             rtt: None,
             samples: 0,
             told_us: 0,
-            find: wanted(find || !sample),
-            sample: wanted(sample),
-            misses: 0,
-            sample_missed: false,
+            evidence,
+            silence: node.silence,
+            opening,
+            find,
+            sample,
+            sample_missed: node.silence.sampling,
             replied: false,
             refused: false,
+            newly: !node.visited || !node.live,
+            far: false,
         }
     }
 
-    pub(crate) fn step(&self, node: &Node, odds: &Odds, retry_worth: f64) -> VisitStep {
+    pub(crate) fn step(&self) -> VisitStep {
         if self.find == Query::Asked || self.sample == Query::Asked {
             return VisitStep::Wait;
         }
-        let alive = self.replied || self.refused;
-        if self.sample == Query::Wanted && (alive || node.support == Support::Yes) {
-            return VisitStep::Sample;
+        if !self.replied && !self.refused {
+            return match self.opening {
+                Opening::Sample if self.sample == Query::Wanted => VisitStep::Sample,
+                Opening::Find { .. } if self.find == Query::Wanted => VisitStep::Find,
+                _ => VisitStep::Silence,
+            };
         }
-        if self.find == Query::Wanted {
-            // The first query is always sent: when others name too many that are not there, the odds would be never tried
-            // again.
-            let worth = self.misses == 0 || !alive && odds.alive(!self.first, self.misses) >= retry_worth;
-            if worth && self.queries < QUERIES_MAX {
-                return VisitStep::Find;
-            }
+        match (self.find, self.sample) {
+            (_, Query::Wanted) => VisitStep::Sample,
+            (Query::Wanted, _) if !self.replied || self.far => VisitStep::Find,
+            _ if self.replied => VisitStep::End(VisitOutcome::Replied),
+            _ => VisitStep::End(VisitOutcome::Error),
         }
-        VisitStep::End(match (self.replied, self.refused) {
-            (true, _) => VisitOutcome::Replied,
-            (false, true) => VisitOutcome::Error,
-            (false, false) => VisitOutcome::TimedOut,
-        })
     }
 
     pub(crate) fn asked_find(&mut self) {
@@ -133,15 +155,17 @@ impl Visit {
         self.refused = true;
     }
 
-    /// The node has answered the sampling with an error: it is alive.
+    /// The node has answered the sampling with an error: it is alive, and whom it knows a find_node shows.
     pub(crate) fn refused_sample(&mut self) {
         self.sample = Query::Over;
         self.refused = true;
+        if self.find == Query::NotWanted {
+            self.find = Query::Wanted;
+        }
     }
 
     pub(crate) fn missed_find(&mut self) {
-        self.find = Query::Wanted;
-        self.misses = self.misses.saturating_add(1);
+        self.find = Query::Over;
     }
 
     /// The sampling was not answered. It is not repeated in this visit: the query may have arrived, and a
@@ -149,10 +173,6 @@ impl Visit {
     pub(crate) fn missed_sample(&mut self) {
         self.sample = Query::Over;
         self.sample_missed = true;
-        if !self.replied {
-            self.find = Query::Wanted;
-            self.misses = self.misses.saturating_add(1);
-        }
     }
 
     /// Something else has shown that the node is alive.
@@ -165,6 +185,39 @@ impl Visit {
         self.sample_missed
     }
 
+    /// Whether this is the first that is heard of a node that was not known to be there.
+    pub(crate) fn is_news(&self) -> bool {
+        self.newly && !self.was_heard()
+    }
+
+    /// Has the node asked whom it knows far away, before the visit ends.
+    pub(crate) fn look_far(&mut self) {
+        self.find = Query::Wanted;
+        self.far = true;
+    }
+
+    /// Whether the find_node is for the far space.
+    pub(crate) fn looks_far(&self) -> bool {
+        self.far
+    }
+
+    /// Whether anything was heard in the visit.
+    pub(crate) fn was_heard(&self) -> bool {
+        self.replied || self.refused
+    }
+
+    /// Whether what comes of a sampling tells of the share of those who answer samplings. Among nodes that were never heard
+    /// and are sampled first, those who answer show at once and the others late or never, and it would seem
+    /// that most answer.
+    pub(crate) fn is_fair(&self) -> bool {
+        !self.first || self.opening != Opening::Sample && self.silence == Silence::default()
+    }
+
+    /// The first query of the visit.
+    pub(crate) fn opening(&self) -> Opening {
+        self.opening
+    }
+
     fn heard(&mut self, rtt: Duration, told_us: u32) {
         self.replied = true;
         self.rtt = Some(rtt);
@@ -172,12 +225,12 @@ impl Visit {
     }
 }
 
-/// Target of a sampling: the node's own id with the low bits drawn anew.
+/// Target of an opening: the node's own id with the low bits drawn anew.
 pub(crate) fn own_target(id: &NodeId, rng: &mut impl Rng) -> NodeId {
     id.with_random_suffix(OWN_BITS, rng)
 }
 
-/// Target of a find_node: a random bucket of the node's routing table, in a network in which `nodes` are known.
+/// Target of a look at the far space: a random bucket of the node's routing table, in a network of so many nodes.
 pub(crate) fn level_target(id: &NodeId, nodes: usize, rng: &mut impl Rng) -> NodeId {
     let depth = usize::BITS - nodes.max(2).leading_zeros();
     let level = rng.random_range(0..depth.min(OWN_BITS));
@@ -189,9 +242,6 @@ pub(crate) fn level_target(id: &NodeId, nodes: usize, rng: &mut impl Rng) -> Nod
 /// No network has so many nodes that two share this many bits by chance.
 const OWN_BITS: u32 = 120;
 
-/// Queries of one visit, whatever the odds say.
-const QUERIES_MAX: u8 = 8;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,90 +251,89 @@ mod tests {
 
     const RTT: Duration = Duration::from_millis(50);
 
-    fn node(support: Support) -> Node {
+    fn visit(opening: Opening) -> Visit {
         let mut table = NodeTable::new(1, 1, crate::keyed_hash::HashKey::derive(&[1; 32], "nodes"));
         let Added::New(at) = table.add(NodeId::from_bytes([1; 20]), ([192, 0, 2, 1], 1).into(), None) else {
             panic!("the table is empty")
         };
-        table.update(at, |node| node.support = support);
-        table.get(at).unwrap().clone()
-    }
-
-    fn step(visit: &Visit, node: &Node) -> VisitStep {
-        visit.step(node, &Odds::new(), 0.1)
+        let node = table.get(at).unwrap();
+        Visit::new(RTT, node, opening, Evidence::new(node, None))
     }
 
     #[test]
-    fn an_unknown_node_is_asked_for_contacts_first_and_then_for_samples() {
-        let node = node(Support::Unknown);
-        let mut visit = Visit::new(RTT, &node, true, true);
-        assert_eq!(step(&visit, &node), VisitStep::Find);
-        visit.asked_find();
-        assert_eq!(step(&visit, &node), VisitStep::Wait);
-        visit.found(RTT, 3);
-        assert_eq!(step(&visit, &node), VisitStep::Sample);
+    fn a_sampling_that_is_answered_is_all_that_a_visit_needs() {
+        let mut visit = visit(Opening::Sample);
+        assert_eq!(visit.step(), VisitStep::Sample);
         visit.asked_sample();
+        assert_eq!(visit.step(), VisitStep::Wait);
         visit.sampled(RTT, 20, 4);
-        assert_eq!(step(&visit, &node), VisitStep::End(VisitOutcome::Replied));
-        assert_eq!((visit.queries, visit.samples, visit.told_us), (2, 20, 7));
+        assert_eq!(visit.step(), VisitStep::End(VisitOutcome::Replied));
+        assert_eq!((visit.queries, visit.samples, visit.told_us), (1, 20, 4));
     }
 
     #[test]
-    fn a_node_known_to_support_samples_is_sampled_first() {
-        let node = node(Support::Yes);
-        let mut visit = Visit::new(RTT, &node, true, true);
-        assert_eq!(step(&visit, &node), VisitStep::Sample);
-        visit.asked_sample();
-        visit.sampled(RTT, 0, 0);
-        assert_eq!(step(&visit, &node), VisitStep::Find);
+    fn a_find_node_may_be_followed_by_a_sampling() {
+        let mut visit = visit(Opening::Find { sample: true });
+        assert_eq!(visit.step(), VisitStep::Find);
         visit.asked_find();
-        visit.missed_find();
-        // It has shown that it lives: the find_node is not worth another packet.
-        assert_eq!(step(&visit, &node), VisitStep::End(VisitOutcome::Replied));
-    }
-
-    #[test]
-    fn silence_on_a_sampling_does_not_make_a_node_dead() {
-        let node = node(Support::Yes);
-        let mut visit = Visit::new(RTT, &node, true, false);
+        visit.found(RTT, 3);
+        assert_eq!(visit.step(), VisitStep::Sample);
         visit.asked_sample();
         visit.missed_sample();
-        assert_eq!(step(&visit, &node), VisitStep::Find);
-        visit.asked_find();
-        visit.found(RTT, 0);
-        assert_eq!(step(&visit, &node), VisitStep::End(VisitOutcome::Replied));
+        // The node lives, whether it has heard the sampling or not.
+        assert_eq!(visit.step(), VisitStep::End(VisitOutcome::Replied));
         assert!(visit.sampling_missed());
     }
 
     #[test]
-    fn a_silent_node_is_given_up_after_a_few_queries() {
-        let node = node(Support::Unknown);
-        let mut visit = Visit::new(RTT, &node, true, true);
-        while step(&visit, &node) == VisitStep::Find {
-            visit.asked_find();
-            visit.missed_find();
-        }
-        assert_eq!(step(&visit, &node), VisitStep::End(VisitOutcome::TimedOut));
-        assert!((2..=3).contains(&visit.queries), "{}", visit.queries);
-        let mut stubborn = Visit::new(RTT, &node, true, true);
-        while stubborn.step(&node, &Odds::new(), 0.0) == VisitStep::Find {
-            stubborn.asked_find();
-            stubborn.missed_find();
-        }
-        assert_eq!(stubborn.queries, QUERIES_MAX);
+    fn silence_on_the_opening_is_neither_life_nor_death() {
+        let mut sampled = visit(Opening::Sample);
+        sampled.asked_sample();
+        sampled.missed_sample();
+        assert_eq!(sampled.step(), VisitStep::Silence);
+        let mut found = visit(Opening::Find { sample: true });
+        found.asked_find();
+        found.missed_find();
+        assert_eq!(found.step(), VisitStep::Silence);
+        found.seen_alive();
+        assert_eq!(found.step(), VisitStep::Sample);
+    }
+
+    #[test]
+    fn who_refuses_a_sampling_is_asked_for_its_neighbours() {
+        let mut visit = visit(Opening::Sample);
+        visit.asked_sample();
+        visit.refused_sample();
+        assert_eq!(visit.step(), VisitStep::Find);
+        visit.asked_find();
+        visit.found(RTT, 8);
+        assert_eq!(visit.step(), VisitStep::End(VisitOutcome::Replied));
     }
 
     #[test]
     fn an_error_shows_life_but_is_no_answer() {
-        let node = node(Support::Unknown);
-        let mut visit = Visit::new(RTT, &node, false, true);
+        let mut visit = visit(Opening::Find { sample: false });
         visit.asked_find();
         visit.refused_find();
-        assert_eq!(step(&visit, &node), VisitStep::End(VisitOutcome::Error));
+        assert_eq!(visit.step(), VisitStep::End(VisitOutcome::Error));
     }
 
     #[test]
-    fn targets_are_at_all_levels_of_the_nodes_routing_table() {
+    fn a_node_that_is_news_may_be_asked_for_more_and_need_not_answer_that() {
+        let mut visit = visit(Opening::Sample);
+        visit.asked_sample();
+        assert!(visit.is_news());
+        visit.sampled(RTT, 20, 4);
+        assert!(!visit.is_news() && !visit.looks_far());
+        visit.look_far();
+        assert_eq!(visit.step(), VisitStep::Find);
+        visit.asked_find();
+        visit.missed_find();
+        assert_eq!(visit.step(), VisitStep::End(VisitOutcome::Replied));
+    }
+
+    #[test]
+    fn targets_lie_next_to_the_node_or_at_all_levels_of_its_routing_table() {
         let mut rng = StdRng::from_seed([4; 32]);
         let id = NodeId::random(&mut rng);
         assert!(own_target(&id, &mut rng).common_prefix_len(&id) >= OWN_BITS);

@@ -4,40 +4,46 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use crate::event::Support;
-use crate::node_table::{Node, NodeRef};
+use crate::node_table::NodeRef;
 
-/// What a visit promises, best first.
+/// What a visit promises: new info-hashes for each packet, in steps of a factor of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Worth {
-    /// It stores more info-hashes than it has told us.
-    Rich,
-    /// It was never visited: it may be anything.
-    Fresh,
-    /// It answers samples, but tells little that is new.
-    Steady,
-    /// A check whether it is there still, and a source of contacts.
-    Check,
+pub(crate) struct Worth {
+    class: u8,
+    /// The node has answered before: it may be visited while no new endpoints may be spoken to.
+    pub(crate) known: bool,
 }
 
 impl Worth {
-    pub(crate) fn of(node: &Node, now: Duration) -> Worth {
-        match node.support {
-            Support::Yes if now < node.sample_due => Worth::Check,
-            Support::Yes if node.expected_news() >= 1.0 => Worth::Rich,
-            Support::Yes => Worth::Steady,
-            _ if !node.visited => Worth::Fresh,
-            _ => Worth::Check,
-        }
+    /// Of a visit that is expected to bring `yield_` new info-hashes for each packet.
+    pub(crate) fn new(yield_: f64, known: bool) -> Worth {
+        let class = (yield_.max(1e-9).log2() + MIDDLE).round().clamp(0.0, (CLASSES - 1) as f64);
+        Worth { class: class as u8, known }
+    }
+
+    /// Whether it is better than another, leaving aside who is known.
+    pub(crate) fn beats(self, other: Worth) -> bool {
+        self.class > other.class
+    }
+
+    fn place(self) -> usize {
+        2 * usize::from(self.class) + usize::from(self.known)
     }
 }
 
 /// Every node of the table that is not being visited has one entry here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct VisitQueue {
     due: BinaryHeap<Reverse<(Duration, NodeRef)>>,
-    ready: [VecDeque<NodeRef>; WORTHS],
+    /// By worth, the known after the others.
+    ready: [VecDeque<NodeRef>; 2 * CLASSES],
     turn: u32,
+}
+
+impl Default for VisitQueue {
+    fn default() -> VisitQueue {
+        VisitQueue { due: BinaryHeap::new(), ready: [const { VecDeque::new() }; 2 * CLASSES], turn: 0 }
+    }
 }
 
 impl VisitQueue {
@@ -48,7 +54,7 @@ impl VisitQueue {
 
     /// Makes a node due at once.
     pub(crate) fn push_ready(&mut self, worth: Worth, node: NodeRef) {
-        self.ready[worth as usize].push_back(node);
+        self.ready[worth.place()].push_back(node);
     }
 
     /// The next node whose time has come, to be handed back by [`push_ready`](Self::push_ready).
@@ -61,19 +67,21 @@ impl VisitQueue {
     }
 
     /// The most promising node that is due; now and then the least promising one, so that none waits for ever.
-    /// `allowed` says which kinds may be visited now.
-    pub(crate) fn pop_ready(&mut self, allowed: impl Fn(Worth) -> bool) -> Option<(Worth, NodeRef)> {
+    /// With `known_only` nodes that have never answered stay.
+    pub(crate) fn pop_ready(&mut self, known_only: bool) -> Option<(Worth, NodeRef)> {
         self.turn = self.turn.wrapping_add(1);
-        let mut order = ALL;
-        if self.turn.is_multiple_of(PATIENCE) {
-            order.reverse();
-        }
-        for worth in order.into_iter().filter(|worth| allowed(*worth)) {
-            if let Some(node) = self.ready[worth as usize].pop_front() {
-                return Some((worth, node));
-            }
-        }
-        None
+        let allowed = |place: &usize| !known_only || place % 2 == 1;
+        let filled = |place: &usize| !self.ready[*place].is_empty();
+        let mut places = (0..2 * CLASSES).filter(allowed).filter(filled);
+        let place = if self.turn.is_multiple_of(PATIENCE) { places.next() } else { places.next_back() }?;
+        let node = self.ready[place].pop_front()?;
+        Some((Worth { class: (place / 2) as u8, known: place % 2 == 1 }, node))
+    }
+
+    /// What the most promising node that is due promises.
+    pub(crate) fn best(&self) -> Option<Worth> {
+        let place = (0..2 * CLASSES).rev().find(|place| !self.ready[*place].is_empty())?;
+        Some(Worth { class: (place / 2) as u8, known: place % 2 == 1 })
     }
 
     /// Nodes that are due.
@@ -95,12 +103,14 @@ impl VisitQueue {
     }
 }
 
-const ALL: [Worth; WORTHS] = [Worth::Rich, Worth::Fresh, Worth::Steady, Worth::Check];
+/// Steps of a factor of two from 2^-10 to 2^5 info-hashes: no answer brings more than some dozens.
+const CLASSES: usize = 16;
 
-const WORTHS: usize = 4;
+/// The class of one info-hash for each packet.
+const MIDDLE: f64 = 10.0;
 
 /// One visit in so many goes to the least promising node.
-const PATIENCE: u32 = 8;
+const PATIENCE: u32 = 32;
 
 #[cfg(test)]
 mod tests {
@@ -134,25 +144,47 @@ mod tests {
 
     #[test]
     fn the_most_promising_come_first_and_the_least_are_not_forgotten() {
-        let nodes = nodes(9);
+        let nodes = nodes(40);
         let mut queue = VisitQueue::default();
-        queue.push_ready(Worth::Check, nodes[0]);
+        queue.push_ready(Worth::new(0.01, true), nodes[0]);
         for node in &nodes[1..] {
-            queue.push_ready(Worth::Rich, *node);
+            queue.push_ready(Worth::new(8.0, true), *node);
         }
-        let order: Vec<Worth> = (0..9).map(|_| queue.pop_ready(|_| true).unwrap().0).collect();
-        assert_eq!(order.iter().position(|worth| *worth == Worth::Check), Some(7));
-        assert!(queue.pop_ready(|_| true).is_none());
+        assert_eq!(queue.best(), Some(Worth::new(8.0, true)));
+        let order: Vec<Worth> = (0..40).map(|_| queue.pop_ready(false).unwrap().0).collect();
+        let least = order.iter().position(|worth| *worth == Worth::new(0.01, true));
+        assert_eq!(least, Some(PATIENCE as usize - 1));
+        assert!(queue.pop_ready(false).is_none() && queue.best().is_none());
     }
 
     #[test]
-    fn a_kind_that_is_not_allowed_stays() {
+    fn those_who_promise_about_the_same_come_in_the_order_in_which_they_came() {
+        let nodes = nodes(6);
+        let mut queue = VisitQueue::default();
+        for (node, promise) in nodes.iter().zip([1.0, 1.1, 4.0, 0.2, 1.3, 3.5]) {
+            queue.push_ready(Worth::new(promise, false), *node);
+        }
+        let order: Vec<NodeRef> = (0..6).map(|_| queue.pop_ready(false).unwrap().1).collect();
+        assert_eq!(order, [2, 5, 0, 1, 4, 3].map(|n: usize| nodes[n]));
+    }
+
+    #[test]
+    fn nodes_that_have_never_answered_wait_while_only_known_ones_may_be_visited() {
         let nodes = nodes(2);
         let mut queue = VisitQueue::default();
-        queue.push_ready(Worth::Fresh, nodes[0]);
-        queue.push_ready(Worth::Check, nodes[1]);
-        assert_eq!(queue.pop_ready(|worth| worth != Worth::Fresh), Some((Worth::Check, nodes[1])));
-        assert_eq!(queue.pop_ready(|worth| worth != Worth::Fresh), None);
+        queue.push_ready(Worth::new(5.0, false), nodes[0]);
+        queue.push_ready(Worth::new(0.1, true), nodes[1]);
+        assert_eq!(queue.pop_ready(true), Some((Worth::new(0.1, true), nodes[1])));
+        assert_eq!(queue.pop_ready(true), None);
         assert_eq!(queue.ready(), 1);
+    }
+
+    #[test]
+    fn promises_of_any_size_have_a_class() {
+        assert!(Worth::new(1.0, false).beats(Worth::new(0.4, true)));
+        assert!(!Worth::new(1.0, false).beats(Worth::new(1.0, true)));
+        for promise in [0.0, f64::MIN_POSITIVE, 1e300, f64::INFINITY, -1.0] {
+            assert!(Worth::new(promise, false).place() < 2 * CLASSES);
+        }
     }
 }

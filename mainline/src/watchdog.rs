@@ -15,7 +15,8 @@ pub(crate) struct Watchdog {
     /// Spans in a row that went badly.
     bad_spans: u32,
     last_answer: Duration,
-    silent: u32,
+    /// Answers that could have been expected since then.
+    missing: f64,
     reseed_after: Duration,
 }
 
@@ -27,25 +28,27 @@ impl Watchdog {
             timed_out: 0,
             bad_spans: 0,
             last_answer: now,
-            silent: 0,
+            missing: 0.0,
             reseed_after: now + RESEED_PAUSE,
         }
     }
 
     pub(crate) fn answered(&mut self, now: Duration) {
         self.answered += 1;
-        self.silent = 0;
+        self.missing = 0.0;
         self.last_answer = now;
     }
 
-    pub(crate) fn timed_out(&mut self) {
+    /// A query was not answered that would have been with this probability: the silence of nodes that are most likely
+    /// dead says nothing about us, and towards the end of a sweep hardly any others are asked.
+    pub(crate) fn timed_out(&mut self, expected: f64) {
         self.timed_out += 1;
-        self.silent = self.silent.saturating_add(1);
+        self.missing += expected;
     }
 
     /// Nobody has answered for so long, and so many were asked, that it must be us.
     pub(crate) fn is_cut_off(&self, now: Duration) -> bool {
-        self.silent >= SILENT_MIN && now >= self.last_answer + CUT_OFF_AFTER
+        self.missing >= MISSING_MIN && now >= self.last_answer + CUT_OFF_AFTER
     }
 
     /// Whether it is time to start over, knowing `live` nodes: at most once in a while.
@@ -79,8 +82,8 @@ const SUCCESS_SHARE: u32 = 12;
 /// Bad spans in a row that make a collapse.
 const BAD_SPANS: u32 = 3;
 
-/// Unanswered queries in a row that cannot be chance when half of all nodes answer.
-const SILENT_MIN: u32 = 30;
+/// So many expected answers do not all fail to come by chance: as often as one in a million times.
+const MISSING_MIN: f64 = 14.0;
 
 /// No answer for this long, beside that.
 const CUT_OFF_AFTER: Duration = Duration::from_secs(15);
@@ -99,8 +102,8 @@ mod tests {
     #[test]
     fn silence_of_all_is_our_own_fault_until_one_answers() {
         let mut dog = Watchdog::new(at(0));
-        for _ in 0..SILENT_MIN {
-            dog.timed_out();
+        for _ in 0..28 {
+            dog.timed_out(0.5);
         }
         assert!(!dog.is_cut_off(at(14)));
         assert!(dog.is_cut_off(at(15)));
@@ -112,12 +115,21 @@ mod tests {
     }
 
     #[test]
+    fn the_silence_of_those_who_are_most_likely_dead_says_nothing_about_us() {
+        let mut dog = Watchdog::new(at(0));
+        for _ in 0..250 {
+            dog.timed_out(0.05);
+        }
+        assert!(!dog.is_cut_off(at(60)));
+    }
+
+    #[test]
     fn half_of_the_nodes_being_dead_is_no_alarm() {
         let mut dog = Watchdog::new(at(0));
         for second in 0..600 {
             for _ in 0..10 {
                 dog.answered(at(second));
-                dog.timed_out();
+                dog.timed_out(0.5);
             }
             assert!(!dog.wants_reseed(at(second), 1_000));
         }
@@ -130,7 +142,7 @@ mod tests {
         for second in 0..600 {
             let bad = second >= 120;
             for n in 0..20 {
-                if bad && n > 0 { dog.timed_out() } else { dog.answered(at(second)) }
+                if bad && n > 0 { dog.timed_out(0.5) } else { dog.answered(at(second)) }
             }
             if dog.wants_reseed(at(second), 1_000) {
                 noticed = noticed.or(Some(second));

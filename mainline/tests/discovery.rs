@@ -16,7 +16,8 @@ fn lossy(seed: u64) -> World {
     });
     world.announce_torrents(700);
     let bootstrap: Vec<_> = world.live().take(3).collect();
-    world.add_engine(2, 8, bootstrap);
+    // The default gives up one node in fifty of those that lose a third of all exchanges.
+    world.add_engine_with(2, 8, bootstrap, |config| config.retry_worth = 0.01);
     world
 }
 
@@ -210,7 +211,7 @@ fn the_budgets_for_packets_and_new_endpoints_hold() {
     world.run_for(Duration::from_secs(60));
     let engine = &world.engines[0];
     let sent = engine.watch.queries + engine.watch.answers;
-    assert!((200..=20 * 60 + 5).contains(&sent), "{sent}");
+    assert!((110..=20 * 60 + 5).contains(&sent), "{sent}");
     let spoken = world.nodes.iter().filter(|node| node.asked.total() > 0).count();
     assert!((100..=130).contains(&spoken), "{spoken}");
     assert!(engine.dht.budgets()[2].held > 0 || engine.dht.gauges().visits_waiting > 100);

@@ -30,7 +30,7 @@ fn answers_to_samplings_and_find_node_allocate_nothing_when_warm() {
     world.run_for(Duration::from_secs(800));
     let engine = &world.engines[0];
     assert!(engine.watch.samplings >= samplings + 600);
-    assert!(engine.received >= 1_200, "{}", engine.received);
+    assert!(engine.received >= 600, "{}", engine.received);
     assert_eq!(engine.allocations, 0, "for {} datagrams", engine.received);
 }
 
