@@ -39,7 +39,7 @@ const WARM_NODES: u32 = 200_000;
 /// waited for all that matters before.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Sockets beside those of the fetches: ports, database, files, and what the runtime and libraries open.
+/// Sockets beside those of the fetches and the ports: database, files, and what the runtime and libraries open.
 const OTHER_SOCKETS: u64 = 256;
 
 pub(super) async fn run(
@@ -309,7 +309,8 @@ fn owner(settings: &Settings) -> Result<String, CommandError> {
 
 /// Sockets that fetches may use, after the limit was raised as far as the system allows.
 fn raise_file_limit(settings: &Settings) -> usize {
-    let wanted = settings.fetches as u64 * 4 + OTHER_SOCKETS;
+    let others = OTHER_SOCKETS + settings.port_addresses().len() as u64;
+    let wanted = settings.fetches as u64 * 4 + others;
     let limit = match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((soft, hard)) if soft < wanted => {
             let target = wanted.min(hard);
@@ -330,7 +331,7 @@ fn raise_file_limit(settings: &Settings) -> usize {
             settings.fetches
         );
     }
-    usize::try_from(limit.min(wanted).saturating_sub(OTHER_SOCKETS)).unwrap_or(usize::MAX).max(4)
+    usize::try_from(limit.min(wanted).saturating_sub(others)).unwrap_or(usize::MAX).max(4)
 }
 
 fn random_seed() -> Result<[u8; 32], CommandError> {
