@@ -104,12 +104,14 @@ impl Snapshot {
         let torrents = self.torrents.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
         let budgets: Vec<_> = self.limits.iter().filter_map(budget).collect();
         let queues: Vec<_> = self.limits.iter().filter_map(queue).collect();
+        let held: Vec<_> = self.limits.iter().filter_map(held).collect();
         format!(
             "\nup       {}   database {}\n\
                dht      {} nodes on {} ports, {} contacts, {} nodes known\n\
                packets  {:.0}/s in, {:.0}/s out   sweep: {} nodes visited, {} to go\n\
                budgets  {}\n\
                queues   {}\n\
+               held     {} in the last minute\n\
                hashes   {} new, {} known   {} wait, {} in the backlog\n\
                yield    new hashes per 1000 packets:{yields}\n\
                fetches  {} in flight, {} lookups   {} fetched, {} failed{failed}\n\
@@ -125,7 +127,8 @@ impl Snapshot {
             self.sweep.0,
             self.sweep.1,
             budgets.join(", "),
-            queues.join(", "),
+            listed(&queues),
+            listed(&held),
             self.hashes_new,
             self.hashes_known,
             self.waiting,
@@ -140,21 +143,30 @@ impl Snapshot {
     }
 }
 
-/// A budget in a few words: what was used of what is allowed, and how often it held something back in the last minute.
-/// Those of each remote have no use that could be told in a number.
+/// A budget in a few words: what was used of what is allowed. Those of each remote have no use that could be told in a number.
 fn budget(limit: &RunLimit) -> Option<String> {
     let (period, used) = (limit.period?, limit.used?);
     let period = if period == Duration::from_secs(60) { "min" } else { "s" };
-    let held =
-        if limit.held_lately > 0 { format!(" (held back {}x)", limit.held_lately) } else { String::new() };
-    Some(format!("{} {used}/{} per {period}{held}", limit.name, limit.allowed))
+    Some(format!("{used}/{} {}/{period}", limit.allowed, limit.name))
 }
 
 /// A queue that holds something, in a few words.
 fn queue(limit: &RunLimit) -> Option<String> {
     let used = limit.used.filter(|used| limit.period.is_none() && *used > 0)?;
-    Some(format!("{used} {}", limit.name))
+    (!SHOWN_ELSEWHERE.contains(&limit.name.as_str())).then(|| format!("{used} {}", limit.name))
 }
+
+/// How often a limit held something back in the last minute, if it did.
+fn held(limit: &RunLimit) -> Option<String> {
+    (limit.held_lately > 0).then(|| format!("{} {}x", limit.name, limit.held_lately))
+}
+
+fn listed(parts: &[String]) -> String {
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
+}
+
+/// Queues and tables that have a place of their own in the block.
+const SHOWN_ELSEWHERE: [&str; 4] = ["nodes known", "contacts", "fetches", "backlog"];
 
 /// Each line cut to the width of the terminal: a wrapped line would leave its end behind at the next redraw.
 fn fit(block: &str, columns: usize) -> String {
@@ -299,8 +311,9 @@ mod tests {
             "up       1m 1s",
             "DOWN: gone",
             "8 nodes on 0 ports, 1234 contacts",
-            "budgets  packets 148/150 per s (held back 12x), new endpoints 7/1200 per min\n",
+            "budgets  148/150 packets/s, 7/1200 new endpoints/min\n",
             "queues   99 visits in flight\n",
+            "held     packets 12x, queries to one IP 3x in the last minute\n",
             "77 new",
             "new hashes per 1000 packets:  sampled 812.2  announced 3.0",
             "0 fetched, 7 failed",

@@ -51,6 +51,14 @@ fn work(folder: &std::path::Path, kind: &str) -> (u64, u64, u64) {
     let work = &stats["runs"][0]["work"][kind];
     let number =
         |name: &str| work[name].as_u64().unwrap_or_else(|| panic!("no {name} of {kind} in {stats:#}"));
+    let run = &stats["runs"][0];
+    assert_eq!(
+        (&run["budgets"][0]["name"], &run["budgets"][1]["name"]),
+        (&"packets".into(), &"bytes".into())
+    );
+    let names = run["queues"].as_array().unwrap().iter().map(|queue| queue["name"].as_str().unwrap());
+    assert!(names.into_iter().any(|name| name == "answers waiting"), "{stats:#}");
+    assert!(run["addresses"][0]["ports"].as_u64() > Some(0), "{stats:#}");
     let (attempted, succeeded, failed) = (number("attempted"), number("succeeded"), number("failed"));
     assert_eq!(attempted, succeeded + failed + number("in_flight"), "{stats:#}");
     let by_reason = work["failed_by_reason"].as_object().unwrap();
