@@ -90,7 +90,12 @@ fn no_real_client_blocks_us_under_its_own_limits() {
 
 fn polite_for() -> Duration {
     match std::env::var(POLITE_FOR_VARIABLE) {
-        Ok(seconds) => Duration::from_secs(seconds.parse().expect("seconds are a number")),
+        Ok(seconds) => {
+            let seconds = seconds.parse();
+            Duration::from_secs(
+                seconds.unwrap_or_else(|_| panic!("{POLITE_FOR_VARIABLE} is no number of seconds")),
+            )
+        }
         Err(_) => POLITE_FOR,
     }
 }
