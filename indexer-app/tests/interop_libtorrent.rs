@@ -4,6 +4,7 @@
 //! The first run installs libtorrent below `target/`, which needs the network.
 
 #![expect(clippy::disallowed_methods, reason = "programs on a real network take real time")]
+#![allow(clippy::expect_used, reason = "a test stops where it cannot go on")]
 
 mod libtorrent;
 mod whole_program;

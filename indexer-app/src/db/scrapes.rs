@@ -54,7 +54,7 @@ pub(super) fn observed(row: &Row) -> Result<Option<ObservedSwarm>, SessionError>
 }
 
 /// Names popular torrents whose closest nodes were never asked, or more than [`WHOLE_SCRAPE_LIFETIME`] ago: the most
-/// popular first. Reads [`POPULAR_MAX`] rows at most.
+/// popular first. Looks at the 20,000 most popular.
 #[derive(Clone, Copy, Debug)]
 pub struct ScrapesDue {
     /// How many at most.
