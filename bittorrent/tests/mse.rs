@@ -57,7 +57,7 @@ fn methods() -> impl Strategy<Value = CryptoMethods> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn both_sides_understand_each_other_whatever_the_portions(

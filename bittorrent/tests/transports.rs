@@ -320,7 +320,7 @@ fn a_peer_that_encrypts_for_another_torrent_is_not_believed() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_an_endpoint_takes_it_is_reached_if_that_is_allowed(

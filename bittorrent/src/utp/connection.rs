@@ -472,8 +472,9 @@ pub(super) fn micros(now: Duration) -> u32 {
 
 /// SYNs sent before nobody is believed to be there: with waits of 1, 2 and 4 s, longer than any connect timeout of ours.
 const SYNS_MAX: u8 = 3;
-/// Waits in vain before the other side is believed to be gone: half a minute and more.
-const TIMEOUTS_MAX: u8 = 6;
+/// Waits in vain before the other side is believed to be gone. They take longer than the idle timeout is by default, since on a
+/// path that loses a fifth each way six in a row are no rarity.
+const TIMEOUTS_MAX: u8 = 10;
 /// As the first implementation does it: mappings of NATs last for 30 s and more.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(29);
 /// A closed window is tried after so long, in case the packet that opened it was lost.
