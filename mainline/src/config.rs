@@ -50,7 +50,7 @@ pub struct Config {
     pub decay: Decay,
     /// A silent node is asked again, after some rest, while it is about this likely that it lives, as the measured loss
     /// and share of dead contacts say: 0 to 1, default 0.045. With it a network of which 40 % is dead takes 2.7 packets
-    /// for each live node on a line that loses a tenth of the exchanges, and nearly 99 % of the live nodes are found.
+    /// for each live node on a line that loses a tenth of the exchanges, and more than 98 % of the live nodes are found.
     pub retry_worth: f64,
     /// The `v` of our messages.
     pub version: ClientVersion,

@@ -3,7 +3,7 @@
 //! A visit opens with one query whose target is the node's own id, as nodes know their neighbourhood best: newcomers show
 //! up there and nowhere else. A sampling that is answered tells all three things at once, and the visit is over after one
 //! packet. Where few answer samplings the opening is a find_node, and the sampling follows when
-//! the node's client is known ([`Odds::opening`]).
+//! the node's client is known ([`Odds::opening`](crate::odds::Odds::opening)).
 //!
 //! Silence on the opening ends nothing: the node rests, and is visited again when nothing else promises more.
 
