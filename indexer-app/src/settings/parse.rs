@@ -1,0 +1,97 @@
+//! From the text of a setting to its value; flags, environment and file are read alike.
+
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+
+use mainline::ReadOnly;
+
+use super::{Definition, HostPort};
+
+/// A duration such as `90s`, `5m` or `1h 30m`; a bare number is seconds.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    humantime::parse_duration(text).map_err(|_| "is not a duration such as 90s, 5m or 1h".to_owned())
+}
+
+pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&str) -> Result<Duration, String> {
+    move |text| {
+        let value = parse_duration(text)?;
+        if value < least || value > most {
+            return Err(format!(
+                "is outside of {}..{}",
+                humantime::format_duration(least),
+                humantime::format_duration(most)
+            ));
+        }
+        Ok(value)
+    }
+}
+
+pub(super) fn ranged<T: FromStr + PartialOrd + fmt::Display + Copy>(
+    least: T,
+    most: T,
+) -> impl Fn(&str) -> Result<T, String> {
+    move |text| match text.parse::<T>() {
+        Ok(value) if value >= least && value <= most => Ok(value),
+        _ => Err(format!("is not a number from {least} to {most}")),
+    }
+}
+
+pub(super) fn parse_with<T: FromStr>(problem: &'static str) -> impl Fn(&str) -> Result<T, String> {
+    move |text| text.parse().map_err(|_| problem.to_owned())
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+pub(super) fn database_url(text: &str) -> Result<String, String> {
+    text.parse::<tokio_postgres::Config>()
+        .map(|_| text.to_owned())
+        .map_err(|_| "is not a PostgreSQL URL such as postgres://user:password@host/name".to_owned())
+}
+
+pub(super) fn host_port(text: &str) -> Result<HostPort, String> {
+    let problem = || "is not HOST:PORT, as in router.example.org:6881".to_owned();
+    let (host, port) = text.rsplit_once(':').ok_or_else(problem)?;
+    let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(problem)?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if host.is_empty() || (host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err()) {
+        return Err(problem());
+    }
+    Ok(HostPort { host: host.to_owned(), port })
+}
+
+pub(super) fn read_only(text: &str) -> Result<ReadOnly, String> {
+    match text {
+        "auto" => Ok(ReadOnly::Auto),
+        "on" => Ok(ReadOnly::On),
+        "off" => Ok(ReadOnly::Off),
+        _ => Err("is none of auto, on, off".to_owned()),
+    }
+}
+
+pub(super) fn split(definition: &Definition, text: &str) -> Vec<String> {
+    if definition.list {
+        text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+    } else {
+        vec![text.to_owned()]
+    }
+}
+
+pub(super) fn plain_text(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+pub(super) fn one_line(error: &toml::de::Error) -> String {
+    let place = error.span().map_or_else(String::new, |span| format!(" at byte {}", span.start));
+    format!("{}{place}", error.message())
+}
