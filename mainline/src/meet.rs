@@ -130,16 +130,6 @@ impl Dht {
         }
     }
 
-    /// Whether a remote has answered a query of ours, and is still remembered: its address is no forgery.
-    pub(crate) fn is_verified(&self, addr: SocketAddr) -> bool {
-        let contact = match addr.ip() {
-            IpAddr::V4(ip) => self.contacts.v4.find(ip, addr.port()).is_some(),
-            IpAddr::V6(ip) => self.contacts.v6.find(ip, addr.port()).is_some(),
-        };
-        let in_table = || self.table.find(addr).and_then(|at| self.table.get(at));
-        contact || in_table().is_some_and(|node| node.freshness > 0)
-    }
-
     /// How far a contact can be relied on; `None` when it is none.
     pub(crate) fn standing(&self, now: Duration, addr: SocketAddr) -> Option<Standing> {
         match addr.ip() {

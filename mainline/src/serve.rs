@@ -1,15 +1,17 @@
 //! Queries of others: answered by the node that the remote knows, within its budget, and listened to.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use krpc::{CompactNode, Message, Method, ParseError, Query};
 
 use crate::budget::Sending;
 use crate::config::PortIndex;
+use crate::contact_store::Contacts;
 use crate::counters::{DropReason, MessageType, PacketUse};
 use crate::dht::Dht;
 use crate::limiter::Refusal;
+use crate::node_table::NodeTable;
 use crate::output::Output;
 use crate::paced_queue::RETRY_AFTER;
 use crate::reachability::Reachability;
@@ -115,10 +117,10 @@ impl Dht {
         Ok(())
     }
 
-    /// Whether a remote is to be answered as far as it matters who it is, which it then counts as. Who it is, is only looked
-    /// up while it matters.
+    /// Whether a remote has a share of the answers, which then counts.
     fn is_welcome(&mut self, now: Duration, from: SocketAddr) -> bool {
-        !self.strangers.is_contended(now) || self.is_verified(from) || self.strangers.answer(now)
+        let Dht { contacts, table, strangers, .. } = self;
+        strangers.answer(now, || is_verified(contacts, table, from))
     }
 
     /// What a query tells beside what it asks: an info-hash, and that its sender is there.
@@ -189,6 +191,15 @@ impl Dht {
             self.sending.held_back(now, Sending::Answer);
         }
     }
+}
+
+/// Whether a remote has answered a query of ours, and is still remembered: its address is no forgery.
+fn is_verified(contacts: &Contacts, table: &NodeTable, addr: SocketAddr) -> bool {
+    let is_contact = match addr.ip() {
+        IpAddr::V4(ip) => contacts.v4.find(ip, addr.port()).is_some(),
+        IpAddr::V6(ip) => contacts.v6.find(ip, addr.port()).is_some(),
+    };
+    is_contact || table.find(addr).and_then(|at| table.get(at)).is_some_and(|node| node.freshness > 0)
 }
 
 fn kind_of(served: Served) -> MessageType {
