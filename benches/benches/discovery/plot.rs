@@ -75,7 +75,7 @@ fn draw(panel: &Panel, out: &mut String) {
         let _ = writeln!(
             out,
             "<line x1=\"{x}\" x2=\"{:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"{}\" stroke-width=\"2\"{dashes}/>\
-             <text x=\"{:.1}\" y=\"{y}\" font-size=\"10\">{}</text>",
+             <text x=\"{:.1}\" y=\"{y}\" font-size=\"9\">{}</text>",
             x + 14.0,
             y - 4.0,
             y - 4.0,
