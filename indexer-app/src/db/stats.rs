@@ -195,6 +195,10 @@ async fn nodes(client: &Client) -> Result<NodeStats, SessionError> {
     Ok(stats)
 }
 
+fn find(runs: &mut [RunStats], id: RunId) -> Option<&mut RunStats> {
+    runs.iter_mut().find(|run| run.id == id)
+}
+
 async fn runs(client: &Client, limit: u32) -> Result<Vec<RunStats>, SessionError> {
     let mut runs = Vec::new();
     for row in statement::rows(client, RUNS, &[&i64::from(limit), &SILENCE_MAX.as_secs_f64()]).await? {
@@ -216,7 +220,9 @@ async fn runs(client: &Client, limit: u32) -> Result<Vec<RunStats>, SessionError
     }
     let silent: Vec<RunId> = runs.iter().filter(|run| run.interrupted).map(|run| run.id).collect();
     for run in claims::claimed(client, &silent).await? {
-        runs.iter_mut().filter(|candidate| candidate.id == run).for_each(|run| run.interrupted = false);
+        if let Some(run) = find(&mut runs, run) {
+            run.interrupted = false;
+        }
     }
     let ids: Vec<i64> = runs.iter().map(|run| run.id.0).collect();
     for row in statement::rows(client, WORK, &[&ids]).await? {
@@ -230,7 +236,7 @@ async fn runs(client: &Client, limit: u32) -> Result<Vec<RunStats>, SessionError
             failed: serde_json::from_str(failed)
                 .map_err(|error| SessionError::Unexpected(error.to_string()))?,
         };
-        if let Some(run) = runs.iter_mut().find(|candidate| candidate.id == run) {
+        if let Some(run) = find(&mut runs, run) {
             run.work.push(work);
         }
     }
@@ -246,7 +252,7 @@ async fn runs(client: &Client, limit: u32) -> Result<Vec<RunStats>, SessionError
             held: statement::count(&row, "held")?,
             held_lately: statement::count(&row, "held_lately")?,
         };
-        if let Some(run) = runs.iter_mut().find(|candidate| candidate.id == run) {
+        if let Some(run) = find(&mut runs, run) {
             run.limits.push(limit);
         }
     }
@@ -264,12 +270,12 @@ async fn runs(client: &Client, limit: u32) -> Result<Vec<RunStats>, SessionError
             read_only: number("read_only")?,
             strangers: statement::count(&row, "strangers")?,
         };
-        if let Some(run) = runs.iter_mut().find(|candidate| candidate.id == run) {
+        if let Some(run) = find(&mut runs, run) {
             run.addresses.push(address);
         }
     }
     for (id, count) in run_counts::load(client, &ids).await? {
-        if let Some(run) = runs.iter_mut().find(|candidate| candidate.id == id) {
+        if let Some(run) = find(&mut runs, id) {
             run.counts.push(count);
         }
     }
