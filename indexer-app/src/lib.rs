@@ -9,6 +9,7 @@ pub mod commands;
 pub mod db;
 pub mod export;
 pub mod file_list;
+pub mod kinds;
 pub mod model;
 pub mod search;
 pub mod settings;

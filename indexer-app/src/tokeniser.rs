@@ -242,6 +242,11 @@ impl Lexemes {
         });
     }
 
+    /// Adds a lexeme that is no text, as it is and without a position.
+    pub fn add_mark(&mut self, mark: &str) {
+        insert(&mut self.lexemes, &mut self.bytes, self.lexemes_max, &mut self.refused, mark, None);
+    }
+
     /// How many different ones.
     pub fn len(&self) -> usize {
         self.lexemes.len()

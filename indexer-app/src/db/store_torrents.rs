@@ -9,10 +9,11 @@ use tea_runtime::{Session, SessionError};
 use super::{NewTorrent, TsVector, error::blames_the_data, statement, text::storable};
 use crate::{
     file_list::{self, Packed},
+    kinds::{self, CLASS_VER},
     tokeniser::{Lexemes, TOK_VER},
 };
 
-/// Different lexemes kept of one name: the longest honest names have some hundred words.
+/// Different lexemes kept of one name, marks included: the longest honest names have some hundred words.
 const NAME_LEXEMES_MAX: usize = 4_096;
 
 /// Different lexemes kept of all paths of a torrent. A torrent of 200,000 numbered files would otherwise put as many
@@ -64,6 +65,8 @@ struct Ready {
     total_size: i64,
     name: String,
     tsv: TsVector,
+    kind: i16,
+    year: Option<i16>,
     paths: Option<TsVector>,
     files: Packed,
 }
@@ -72,14 +75,14 @@ const STORE: &str = "
 with given as (
     select * from unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[], $5::int8[], $6::int8[], $7::int4[],
         $8::int4[], $9::boolean[], $10::text[], $11::int2[], $12::tsvector[], $13::int2[], $14::bytea[],
-        $15::tsvector[])
+        $15::tsvector[], $19::int2[], $20::int2[])
     as g (info_hash, v2, name, name_raw, total_size, piece_length, file_count, piece_count, private, source,
-        discovered_by, tsv, fmt, data, paths)
+        discovered_by, tsv, fmt, data, paths, kind, year)
 ), stored as (
     insert into torrents (info_hash, v2, name, name_raw, total_size, piece_length, file_count, piece_count, private,
-        source, discovered_by, tsv, tok_ver)
+        source, discovered_by, tsv, tok_ver, kind, year, class_ver)
     select info_hash, v2, name, name_raw, total_size, piece_length, file_count, piece_count, private, source,
-        discovered_by, tsv, $16 from given
+        discovered_by, tsv, $16, kind, year, $21 from given
     on conflict do nothing returning info_hash
 ), files as (
     insert into torrent_files (info_hash, fmt, data, paths, tok_ver)
@@ -151,17 +154,24 @@ fn prepare(torrents: Vec<NewTorrent>) -> (Vec<Ready>, Vec<(InfoHash, Rejection)>
 impl Ready {
     fn new(mut torrent: NewTorrent, key: InfoHash, total_size: i64) -> Self {
         let name = storable(&torrent.name).into_owned();
-        let mut tsv = Lexemes::new(NAME_LEXEMES_MAX);
-        tsv.add(&name);
         for component in torrent.files.iter_mut().flat_map(|(path, _)| path) {
             if component.contains('\0') {
                 *component = storable(component).into_owned();
             }
         }
+        let traits = kinds::classify(&name, &torrent.files);
+        let mut tsv = Lexemes::new(NAME_LEXEMES_MAX);
+        // First, so that a name of too many words leaves out words and no marks.
+        for mark in traits.marks().iter().chain(&kinds::extension_marks(&torrent.files)) {
+            tsv.add_mark(mark);
+        }
+        tsv.add(&name);
         Self {
             paths: path_lexemes(&name, &torrent.files).map(TsVector),
             files: file_list::pack(&torrent.files),
             tsv: TsVector(tsv),
+            kind: traits.kind.code(),
+            year: traits.year.and_then(|year| i16::try_from(year).ok()),
             torrent,
             key,
             total_size,
@@ -237,6 +247,9 @@ async fn store(client: &Client, batch: &[Ready]) -> Result<Vec<InfoHash>, Sessio
             &TOK_VER,
             &aliases.iter().map(|(alias, _)| alias.as_bytes().as_slice()).collect::<Vec<_>>(),
             &aliases.iter().map(|(_, key)| key.as_bytes().as_slice()).collect::<Vec<_>>(),
+            &column!(|one| one.kind),
+            &column!(|one| one.year),
+            &CLASS_VER,
         ],
     )
     .await?;

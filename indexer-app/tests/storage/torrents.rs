@@ -313,6 +313,38 @@ async fn an_export_has_every_torrent_once_with_all_of_its_fields() {
 }
 
 #[tokio::test]
+async fn what_a_torrent_is_stands_beside_its_words_in_the_index_and_in_columns() {
+    let test = TestDatabase::new().await;
+    let film = with_files(torrent(1, "Some Film 1999 :t:audio"), &["film.mkv", "film.srt"]);
+    test.store(vec![film, torrent(2, "song.flac")]).await;
+    let client = test.client().await;
+    let found = |query: &'static str| {
+        let client = &client;
+        async move {
+            let rows = client
+                .query(
+                    "select name || ' ' || kind || ' ' || coalesce(year::text, '-') from torrents
+                     where class_ver > 0 and tsv @@ $1::text::tsquery order by info_hash",
+                    &[&query],
+                )
+                .await
+                .unwrap();
+            rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>()
+        }
+    };
+    let film = "Some Film 1999 :t:audio 1 1999".to_owned();
+    for query in ["':t:video'", "film & ':t:video' & ':x:srt'", "':y:1999' & !':t:audio'"] {
+        assert_eq!(found(query).await, [film.clone()], "{query}");
+    }
+    assert_eq!(found("':t:audio' | ':x:flac'").await, ["song.flac 2 -"]);
+    // Marks have no positions, words do.
+    let marks = test.number(
+        "select count(*) from torrents, unnest(tsv) u where (u.lexeme like ':%') <> (u.positions is null)",
+    );
+    assert_eq!(marks.await, 0);
+}
+
+#[tokio::test]
 async fn an_export_of_more_than_a_batch_is_complete_and_in_order() {
     let test = TestDatabase::new().await;
     test.store((0..1_234).map(|number| torrent(number, "x")).collect()).await;
@@ -367,16 +399,17 @@ async fn an_export_ends_quietly_when_its_reader_has_enough() {
 #[tokio::test]
 async fn a_schema_is_made_once_and_a_newer_one_is_left_alone() {
     let mut test = TestDatabase::without_schema().await;
-    assert_eq!((test.database.schema.found, test.database.schema.known), (0, 6));
+    let expected = migrations();
+    let newest = expected.last().unwrap().0;
+    assert_eq!((test.database.schema.found, test.database.schema.known), (0, newest));
     assert!(matches!(
         test.database.schema.check_current(),
-        Err(DatabaseError::SchemaOlder { found: 0, known: 6 })
+        Err(DatabaseError::SchemaOlder { found: 0, known }) if known == newest
     ));
     let applied = test.database.migrate().await.unwrap();
-    assert_eq!(
-        applied.iter().map(|migration| migration.name.as_str()).collect::<Vec<_>>(),
-        ["torrents", "backlog", "nodes", "runs", "limits", "scrapes"]
-    );
+    let applied: Vec<_> = applied.into_iter().map(|migration| (migration.version, migration.name)).collect();
+    assert_eq!(applied, expected);
+    assert_eq!(applied[0], (1, "torrents".to_owned()));
     assert_eq!(test.database.migrate().await.unwrap(), []);
     assert!(test.database.schema.check_current().is_ok());
 
@@ -386,10 +419,27 @@ async fn a_schema_is_made_once_and_a_newer_one_is_left_alone() {
     )
     .await;
     let error = test.connect_again().await.unwrap_err();
-    assert!(matches!(error, DatabaseError::SchemaNewer { found: 99, known: 6 }));
-    assert!(error.to_string().contains("schema version 99, but this program knows only up to 6"), "{error}");
+    assert!(matches!(error, DatabaseError::SchemaNewer { found: 99, known } if known == newest));
+    let said = format!("schema version 99, but this program knows only up to {newest}");
+    assert!(error.to_string().contains(&said), "{error}");
     assert!(matches!(test.database.migrate().await, Err(DatabaseError::SchemaNewer { .. })));
-    assert_eq!(test.number("select count(*) from refinery_schema_history").await, 7);
+    let rows = test.number("select count(*) from refinery_schema_history").await;
+    assert_eq!(rows, expected.len() as i64 + 1);
+}
+
+/// Version and name of every migration there is, by version.
+fn migrations() -> Vec<(i64, String)> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+    let files =
+        std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut all: Vec<(i64, String)> = files
+        .map(|file| {
+            let (version, name) = file.strip_suffix(".sql").unwrap().split_once("__").unwrap();
+            (version.strip_prefix('V').unwrap().parse().unwrap(), name.to_owned())
+        })
+        .collect();
+    all.sort_unstable();
+    all
 }
 
 #[tokio::test]
@@ -397,7 +447,7 @@ async fn indexers_that_start_together_make_the_schema_together() {
     let test = TestDatabase::without_schema().await;
     let (mut a, mut b) = (test.connect_again().await.unwrap(), test.connect_again().await.unwrap());
     let (a, b) = tokio::join!(a.migrate(), b.migrate());
-    assert_eq!(a.unwrap().len() + b.unwrap().len(), 6);
+    assert_eq!(a.unwrap().len() + b.unwrap().len(), migrations().len());
 }
 
 #[tokio::test]

@@ -1,0 +1,30 @@
+//! What a torrent is, read offline from its name and its files: type, year, season and episode, resolution, codec, source, release
+//! group, languages.
+//!
+//! [`classify`] reads, [`Traits::marks`] gives what of it stands in the index. A mark is a lexeme that the
+//! [tokeniser](crate::tokeniser) can never make, because it begins with a colon; so what is known of a torrent is asked for in the same
+//! query as its words, and counted by the same statistics:
+//!
+//! | mark | |
+//! |---|---|
+//! | `:t:video` | [type](Kind) |
+//! | `:x:mkv` | extension, of up to [`EXTENSIONS_MAX`] that hold most bytes |
+//! | `:y:1999` | year |
+//! | `:s:02`, `:e:05` | season, episode: at least two digits |
+//! | `:r:1080p` | resolution |
+//! | `:c:x265` | codec |
+//! | `:o:bluray` | source (origin) |
+//! | `:g:group` | release group, its words joined |
+//! | `:l:en` | language (ISO 639-1) |
+
+mod classify;
+mod extensions;
+mod kind;
+mod marks;
+mod traits;
+
+pub use classify::{CLASS_VER, classify, classify_name};
+pub use extensions::{EXTENSIONS_MAX, extension_marks};
+pub use kind::Kind;
+pub use marks::{MARK, episode_mark, extension_mark, group_mark, kind_mark, season_mark, year_mark};
+pub use traits::Traits;
