@@ -7,7 +7,7 @@ pub mod cli;
 pub mod cluster;
 pub mod commands;
 pub mod db;
-pub mod export;
+pub mod exchange;
 pub mod file_list;
 pub mod kinds;
 pub mod model;

@@ -8,7 +8,7 @@ use std::{
 
 use super::{CommandError, eprint_line, open_to_ask};
 use crate::{
-    export::{ExportError, Exported, export},
+    exchange::{ExportError, Exported, export},
     settings::Settings,
 };
 

@@ -48,7 +48,8 @@ fn as_json(torrent: &ShownTorrent) -> serde_json::Value {
         "v2": torrent.hashes.v2().map(hex),
         "name": torrent.name,
         "total_size": torrent.total_size,
-        "file_count": torrent.files.len(),
+        "file_count": torrent.file_count,
+        "files_whole": torrent.files_whole,
         "piece_length": torrent.piece_length,
         "piece_count": torrent.piece_count,
         "private": torrent.private,
@@ -82,9 +83,13 @@ fn as_text(torrent: &ShownTorrent) -> String {
     }
     line("magnet", &magnet(torrent));
     line("size", &format!("{} ({} bytes)", table::bytes(u128::from(torrent.total_size)), torrent.total_size));
-    line("pieces", &format!("{} of {}", torrent.piece_count, table::bytes(u128::from(torrent.piece_length))));
-    if torrent.private {
-        line("private", &"yes");
+    if let (Some(count), Some(length)) = (torrent.piece_count, torrent.piece_length) {
+        line("pieces", &format!("{count} of {}", table::bytes(u128::from(length))));
+    }
+    match torrent.private {
+        Some(true) => line("private", &"yes"),
+        Some(false) => {}
+        None => line("private", &"not known"),
     }
     if let Some(source) = &torrent.source {
         line("source", &display_safe(source));
@@ -96,7 +101,14 @@ fn as_text(torrent: &ShownTorrent) -> String {
     if let Some(swarm) = &torrent.swarm {
         line("swarm", &size(swarm));
     }
-    line("files", &torrent.files.len());
+    if torrent.files_whole {
+        line("files", &torrent.file_count);
+    } else {
+        line(
+            "files",
+            &format!("at least {}, of which {} are known", torrent.file_count, torrent.files.len()),
+        );
+    }
     for (path, length) in &torrent.files {
         let _ = writeln!(text, "{:>12} {}", table::bytes(u128::from(*length)), display_safe_path(path));
     }
@@ -148,9 +160,11 @@ mod tests {
             name_raw: None,
             total_size: 1,
             files: vec![(vec!["a name".to_owned()], 1)],
-            piece_length: 16_384,
-            piece_count: 1,
-            private: false,
+            file_count: 1,
+            files_whole: true,
+            piece_length: Some(16_384),
+            piece_count: Some(1),
+            private: Some(false),
             source: None,
             discovered_by: Discovery::Sampled,
             added_at: SystemTime::UNIX_EPOCH,

@@ -304,7 +304,8 @@ fn priority(source: Discovery) -> i16 {
         Discovery::Sampled => 1,
         // Often nobody has it: clients look after their tables by asking for peers of made-up hashes (libtorrent: of 184
         // hashes that eight sessions let us hear or sample, 68 were overheard).
-        Discovery::Overheard => 0,
+        // Nor does an old database say who has it; what is imported as a torrent never comes here.
+        Discovery::Overheard | Discovery::Imported => 0,
     }
 }
 

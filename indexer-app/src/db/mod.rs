@@ -33,7 +33,7 @@ pub use backlog::{
 };
 pub use connect::{Database, DatabaseChoice, connect, ensure_database, pool};
 pub use error::{DatabaseError, pool_error, session_error};
-pub use export::{ExportBatch, ExportRow};
+pub use export::{ExportBatch, ExportCursor, ExportNow, ExportRow, NewKeys, Observed};
 pub use identity::{LoadIdentity, SaveIdentity};
 pub use known_hashes::{Known, KnownHashes};
 pub use nodes::{LoadNodes, NodeVisit, SaveNodes, StoredNode};
@@ -47,5 +47,5 @@ pub use show::{HashQuery, Recent, Show, ShownTorrent, TorrentSummary};
 pub use stats::{NodeStats, RunStats, Statistics, Stats};
 pub use store_torrents::{Rejection, StoreTorrents, Stored};
 pub use text::storable;
-pub use torrent::{Discovery, Hashes, NewTorrent};
+pub use torrent::{Discovery, Hashes, History, Listing, NewTorrent};
 pub use tsvector::TsVector;

@@ -94,12 +94,16 @@ pub struct ShownTorrent {
     pub total_size: u64,
     /// Its files in their order.
     pub files: Vec<File>,
-    /// Bytes in a piece.
-    pub piece_length: u64,
-    /// Number of pieces.
-    pub piece_count: u32,
-    /// Only its own trackers may be asked for peers.
-    pub private: bool,
+    /// How many files it has, as far as is known.
+    pub file_count: u32,
+    /// Whether `files` are all.
+    pub files_whole: bool,
+    /// Bytes in a piece; `None`: not known.
+    pub piece_length: Option<u64>,
+    /// Number of pieces; `None`: not known.
+    pub piece_count: Option<u32>,
+    /// Only its own trackers may be asked for peers; `None`: not known.
+    pub private: Option<bool>,
     /// `source` of the info dict.
     pub source: Option<String>,
     /// How we came to know of it.
@@ -124,6 +128,7 @@ impl fmt::Debug for ShownTorrent {
 
 const SHOW: &str = "
 select t.info_hash, t.v2, t.name, t.name_raw, t.total_size, t.piece_length, t.piece_count, t.private, t.source,
+    t.file_count, t.files_whole,
     t.discovered_by, t.added_at, f.fmt, f.data, coalesce(s.seen_count, 0) as seen_count,
     coalesce(s.last_seen, t.added_at) as last_seen,
     s.seeders, s.leechers, s.scrape_nodes, s.scrape_whole, s.scraped_at,
@@ -171,8 +176,11 @@ fn shown(row: &Row) -> Result<ShownTorrent, SessionError> {
         name_raw: statement::column(row, "name_raw")?,
         total_size: statement::count(row, "total_size")?,
         files,
-        piece_length: statement::count(row, "piece_length")?,
-        piece_count: number("piece_count")?,
+        file_count: number("file_count")?,
+        files_whole: statement::column(row, "files_whole")?,
+        piece_length: statement::known_count(row, "piece_length")?,
+        piece_count: statement::column::<Option<i32>>(row, "piece_count")?
+            .map(|count| u32::try_from(count).unwrap_or(0)),
         private: statement::column(row, "private")?,
         source: statement::column(row, "source")?,
         discovered_by: Discovery::from_code(statement::column(row, "discovered_by")?),

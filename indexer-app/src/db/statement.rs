@@ -79,3 +79,8 @@ pub(super) fn key(row: &Row, name: &str) -> Result<krpc::InfoHash, SessionError>
 pub(super) fn count(row: &Row, name: &str) -> Result<u64, SessionError> {
     Ok(u64::try_from(column::<i64>(row, name)?).unwrap_or(0))
 }
+
+/// The same where it need not be known.
+pub(super) fn known_count(row: &Row, name: &str) -> Result<Option<u64>, SessionError> {
+    Ok(column::<Option<i64>>(row, name)?.map(|count| u64::try_from(count).unwrap_or(0)))
+}

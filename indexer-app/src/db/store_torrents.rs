@@ -6,7 +6,10 @@ use deadpool_postgres::Client;
 use krpc::InfoHash;
 use tea_runtime::{Session, SessionError};
 
-use super::{NewTorrent, TsVector, error::blames_the_data, statement, text::storable};
+use super::{
+    Listing, NewTorrent, ObservedSwarm, SCORE_HALF_LIFE, TsVector, error::blames_the_data, statement,
+    text::storable,
+};
 use crate::{
     file_list::{self, Packed},
     kinds::{self, CLASS_VER},
@@ -75,20 +78,29 @@ const STORE: &str = "
 with given as (
     select * from unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[], $5::int8[], $6::int8[], $7::int4[],
         $8::int4[], $9::boolean[], $10::text[], $11::int2[], $12::tsvector[], $13::int2[], $14::bytea[],
-        $15::tsvector[], $19::int2[], $20::int2[])
+        $15::tsvector[], $19::int2[], $20::int2[], $22::boolean[], $23::timestamptz[], $24::timestamptz[], $25::int8[],
+        $26::float8[], $27::timestamptz[], $28::int4[], $29::int4[], $30::int2[], $31::boolean[], $32::timestamptz[])
     as g (info_hash, v2, name, name_raw, total_size, piece_length, file_count, piece_count, private, source,
-        discovered_by, tsv, fmt, data, paths, kind, year)
+        discovered_by, tsv, fmt, data, paths, kind, year, files_whole, added_at, last_seen, seen_count, score, score_at,
+        seeders, leechers, scrape_nodes, scrape_whole, scraped_at)
 ), stored as (
     insert into torrents (info_hash, v2, name, name_raw, total_size, piece_length, file_count, piece_count, private,
-        source, discovered_by, tsv, tok_ver, kind, year, class_ver)
+        source, discovered_by, tsv, tok_ver, kind, year, class_ver, files_whole, added_at, popularity)
     select info_hash, v2, name, name_raw, total_size, piece_length, file_count, piece_count, private, source,
-        discovered_by, tsv, $16, kind, year, $21 from given
+        discovered_by, tsv, $16, kind, year, $21, files_whole, coalesce(added_at, now()),
+        case when score > 0 then floor(ln(1 + score *
+            power(2, -greatest(extract(epoch from now() - score_at), 0)::float8 / $33)) / ln(2))::int2 else 0 end
+    from given
     on conflict do nothing returning info_hash
 ), files as (
     insert into torrent_files (info_hash, fmt, data, paths, tok_ver)
     select info_hash, fmt, data, paths, $16 from given on conflict do nothing
 ), stats as (
-    insert into torrent_stats (info_hash) select info_hash from given on conflict do nothing
+    insert into torrent_stats (info_hash, score, score_at, seen_count, last_seen, seeders, leechers, scrape_nodes,
+        scrape_whole, scraped_at)
+    select info_hash, coalesce(score, 0), coalesce(score_at, now()), coalesce(seen_count, 1), coalesce(last_seen, now()),
+        coalesce(seeders, 0), coalesce(leechers, 0), coalesce(scrape_nodes, 0), coalesce(scrape_whole, false), scraped_at
+    from given on conflict do nothing
 ), other_keys as (
     insert into aliases (alias, info_hash) select * from unnest($17::bytea[], $18::bytea[]) on conflict do nothing
 ), done as (
@@ -179,6 +191,10 @@ impl Ready {
         }
     }
 
+    fn swarm(&self) -> Option<&ObservedSwarm> {
+        self.torrent.history.swarm.as_ref()
+    }
+
     fn lexemes_refused(&self) -> u64 {
         self.tsv.0.refused() + self.paths.as_ref().map_or(0, |paths| paths.0.refused())
     }
@@ -234,9 +250,9 @@ async fn store(client: &Client, batch: &[Ready]) -> Result<Vec<InfoHash>, Sessio
             &column!(|one| one.name.as_str()),
             &column!(|one| one.torrent.name_raw.as_deref()),
             &column!(|one| one.total_size),
-            &column!(|one| i64::try_from(one.torrent.piece_length).unwrap_or(i64::MAX)),
-            &column!(|one| i32::try_from(one.torrent.files.len()).unwrap_or(i32::MAX)),
-            &column!(|one| i32::try_from(one.torrent.piece_count).unwrap_or(i32::MAX)),
+            &column!(|one| one.torrent.piece_length.map(|length| i64::try_from(length).unwrap_or(i64::MAX))),
+            &column!(|one| int4(one.torrent.file_count())),
+            &column!(|one| one.torrent.piece_count.map(int4)),
             &column!(|one| one.torrent.private),
             &sources,
             &column!(|one| one.torrent.discovered_by.code()),
@@ -250,8 +266,28 @@ async fn store(client: &Client, batch: &[Ready]) -> Result<Vec<InfoHash>, Sessio
             &column!(|one| one.kind),
             &column!(|one| one.year),
             &CLASS_VER,
+            &column!(|one| one.torrent.listing == Listing::Whole),
+            &column!(|one| one.torrent.history.added_at),
+            &column!(|one| one.torrent.history.last_seen),
+            &column!(|one| one
+                .torrent
+                .history
+                .seen_count
+                .map(|seen| i64::try_from(seen).unwrap_or(i64::MAX))),
+            &column!(|one| one.torrent.history.score.map(|(score, _)| score)),
+            &column!(|one| one.torrent.history.score.map(|(_, at)| at)),
+            &column!(|one| one.swarm().map(|swarm| int4(swarm.size.seeders))),
+            &column!(|one| one.swarm().map(|swarm| int4(swarm.size.leechers))),
+            &column!(|one| one.swarm().map(|swarm| i16::try_from(swarm.size.nodes).unwrap_or(i16::MAX))),
+            &column!(|one| one.swarm().map(|swarm| swarm.size.whole)),
+            &column!(|one| one.swarm().map(|swarm| swarm.at)),
+            &SCORE_HALF_LIFE.as_secs_f64(),
         ],
     )
     .await?;
     rows.iter().map(|row| statement::key(row, "info_hash")).collect()
+}
+
+fn int4(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
 }

@@ -1,8 +1,10 @@
 //! A torrent on its way into the database.
 
-use std::fmt;
+use std::{fmt, time::SystemTime};
 
 use krpc::InfoHash;
+
+use super::ObservedSwarm;
 
 /// The hashes that name a torrent: at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +93,17 @@ pub enum Discovery {
     Announced,
     /// A user asked for it.
     Requested,
+    /// It came from another indexer's database, which does not say how it came to know of it.
+    Imported,
 }
 
 impl Discovery {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Sampled, Self::Overheard, Self::Announced, Self::Requested];
+    pub const ALL: [Self; 5] =
+        [Self::Sampled, Self::Overheard, Self::Announced, Self::Requested, Self::Imported];
+
+    /// Those by which a hash comes before its torrent is known.
+    pub const OF_HASHES: [Self; 4] = [Self::Sampled, Self::Overheard, Self::Announced, Self::Requested];
 
     /// Its word in exports and statistics.
     pub fn as_str(self) -> &'static str {
@@ -104,6 +112,7 @@ impl Discovery {
             Self::Overheard => "overheard",
             Self::Announced => "announced",
             Self::Requested => "requested",
+            Self::Imported => "imported",
         }
     }
 
@@ -113,6 +122,7 @@ impl Discovery {
             Self::Overheard => 2,
             Self::Announced => 3,
             Self::Requested => 4,
+            Self::Imported => 5,
         }
     }
 
@@ -122,6 +132,7 @@ impl Discovery {
             2 => Self::Overheard,
             3 => Self::Announced,
             4 => Self::Requested,
+            5 => Self::Imported,
             _ => Self::Sampled,
         }
     }
@@ -133,8 +144,36 @@ impl fmt::Display for Discovery {
     }
 }
 
-/// A verified torrent that is to be stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which of a torrent's files are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Listing {
+    /// All of them.
+    #[default]
+    Whole,
+    /// Some, or none: indexers exist that drop long lists.
+    Partial {
+        /// How many files there are as far as is known; when fewer than are listed, those count.
+        files: u32,
+    },
+}
+
+/// What was observed of a torrent before it came here, by whoever it is imported from. What is `None` was not told.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct History {
+    /// When it was first stored; `None`: now.
+    pub added_at: Option<SystemTime>,
+    /// When it was last seen; `None`: now, as being imported is a sign of interest.
+    pub last_seen: Option<SystemTime>,
+    /// How often it was seen.
+    pub seen_count: Option<u64>,
+    /// The score, finite and not negative, and when it weighed so much.
+    pub score: Option<(f64, SystemTime)>,
+    /// The size of its swarm.
+    pub swarm: Option<ObservedSwarm>,
+}
+
+/// A torrent that is to be stored: verified, or from somebody who is believed to have verified it.
+#[derive(Clone, Debug, PartialEq)]
 pub struct NewTorrent {
     /// What it is called by.
     pub hashes: Hashes,
@@ -146,16 +185,31 @@ pub struct NewTorrent {
     pub total_size: u64,
     /// Path components and length in bytes of each file, padding left out.
     pub files: Vec<(Vec<String>, u64)>,
-    /// Bytes in a piece.
-    pub piece_length: u64,
-    /// Number of pieces.
-    pub piece_count: u32,
-    /// BEP 27: only its own trackers may be asked for peers.
-    pub private: bool,
+    /// Whether these are all.
+    pub listing: Listing,
+    /// Bytes in a piece; `None`: not known.
+    pub piece_length: Option<u64>,
+    /// Number of pieces; `None`: not known.
+    pub piece_count: Option<u32>,
+    /// BEP 27: only its own trackers may be asked for peers; `None`: not known.
+    pub private: Option<bool>,
     /// `source` of the info dict.
     pub source: Option<String>,
     /// How we came to know of it.
     pub discovered_by: Discovery,
+    /// What others have observed of it.
+    pub history: History,
+}
+
+impl NewTorrent {
+    /// How many files it has, as far as is known.
+    pub fn file_count(&self) -> u32 {
+        let listed = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
+        match self.listing {
+            Listing::Whole => listed,
+            Listing::Partial { files } => files.max(listed),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ impl Intake {
 /// How much a way of being seen says of whether there are peers.
 fn rank(source: Discovery) -> u8 {
     match source {
-        Discovery::Overheard => 0,
+        Discovery::Overheard | Discovery::Imported => 0,
         Discovery::Sampled => 1,
         Discovery::Announced => 2,
         Discovery::Requested => 3,

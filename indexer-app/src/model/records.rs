@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use bittorrent::{InfoLimits, Torrent};
 use mainline::{Support, VisitOutcome, VisitRecord};
 
-use crate::db::{Discovery, Hashes, NewTorrent, NodeVisit};
+use crate::db::{Discovery, Hashes, History, Listing, NewTorrent, NodeVisit};
 
 /// A visit as the database keeps it.
 pub(super) fn visit(record: &VisitRecord, started_at: SystemTime) -> NodeVisit {
@@ -56,10 +56,12 @@ pub(super) fn new_torrent(
         name_raw: torrent.name_raw,
         total_size: torrent.total_size,
         files: torrent.files.into_iter().map(|file| (file.path, file.length)).collect(),
-        piece_length: torrent.piece_length,
-        piece_count: u32::try_from(torrent.piece_count).unwrap_or(u32::MAX),
-        private: torrent.private,
+        listing: Listing::Whole,
+        piece_length: Some(torrent.piece_length),
+        piece_count: Some(u32::try_from(torrent.piece_count).unwrap_or(u32::MAX)),
+        private: Some(torrent.private),
         source: torrent.source,
         discovered_by,
+        history: History::default(),
     })
 }

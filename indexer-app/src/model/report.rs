@@ -116,7 +116,7 @@ impl Report {
         let mut add = |about: &str, name: &str, number: u64| {
             counts.push(RunCount { about: about.to_owned(), name: name.to_owned(), number });
         };
-        for source in Discovery::ALL {
+        for source in Discovery::OF_HASHES {
             add("new hashes", source.as_str(), self.hashes_new.get(&source).copied().unwrap_or(0));
         }
         for purpose in PacketUse::ALL {

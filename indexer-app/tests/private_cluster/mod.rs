@@ -13,7 +13,7 @@ use std::{
 
 use indexer_app::{
     cluster::{Cluster, ClusterOptions, Mode},
-    db::{self, Database, DatabaseChoice, Discovery, Hashes, NewTorrent},
+    db::{self, Database, DatabaseChoice, Discovery, Hashes, History, Listing, NewTorrent},
 };
 use krpc::InfoHash;
 use tea_runtime::Session;
@@ -151,11 +151,13 @@ pub fn torrent(number: u32, name: &str) -> NewTorrent {
         name_raw: None,
         total_size: 1000 + u64::from(number),
         files: vec![(vec![name.to_owned()], 1000 + u64::from(number))],
-        piece_length: 16384,
-        piece_count: 1,
-        private: false,
+        listing: Listing::Whole,
+        piece_length: Some(16384),
+        piece_count: Some(1),
+        private: Some(false),
         source: None,
         discovered_by: Discovery::Sampled,
+        history: History::default(),
     }
 }
 

@@ -103,7 +103,7 @@ async fn acknowledged_batches_survive_the_server_being_killed_again_and_again() 
     let mut after = None;
     loop {
         let mut client = database.pool.get().await.unwrap();
-        let rows = ExportBatch { after, limit: 1000 }.run(&mut client).await.unwrap();
+        let rows = ExportBatch::After { key: after, limit: 1000 }.run(&mut client).await.unwrap();
         let Some(last) = rows.last() else { break };
         after = Some(last.hashes.canonical());
         present.extend(rows.iter().map(|row| row.hashes.canonical()));

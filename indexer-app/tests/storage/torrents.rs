@@ -1,15 +1,18 @@
 //! Torrents, aliases, scores and exports on a real database.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
 use crate::private_cluster::{TestDatabase, hash, torrent, with_files};
 use indexer_app::{
     db::{
-        Announce, Announced, DatabaseError, DecayPopularity, Discovery, HashQuery, Hashes, Known,
-        KnownHashes, NewTorrent, Recent, RecordAnnounces, Rejection, ScrapesDue, Show, ShownTorrent, Stored,
-        SwarmSize,
+        Announce, Announced, DatabaseError, DecayPopularity, Discovery, HashQuery, Hashes, History, Known,
+        KnownHashes, Listing, NewTorrent, ObservedSwarm, Recent, RecordAnnounces, Rejection, ScrapesDue,
+        Show, ShownTorrent, Stored, SwarmSize,
     },
-    export::export,
+    exchange::export,
 };
 use krpc::InfoHash;
 
@@ -43,9 +46,9 @@ async fn everything_that_was_stored_is_shown_again() {
     let test = TestDatabase::new().await;
     let given = NewTorrent {
         name_raw: Some(vec![0xff, 0xfe]),
-        piece_length: 1 << 22,
-        piece_count: 77,
-        private: true,
+        piece_length: Some(1 << 22),
+        piece_count: Some(77),
+        private: Some(true),
         source: Some("SRC".to_owned()),
         discovered_by: Discovery::Requested,
         total_size: i64::MAX as u64,
@@ -57,9 +60,43 @@ async fn everything_that_was_stored_is_shown_again() {
     assert_eq!(shown.hashes, given.hashes);
     assert_eq!((shown.name, shown.name_raw), (given.name, given.name_raw));
     assert_eq!((shown.total_size, shown.files), (given.total_size, given.files));
-    assert_eq!((shown.piece_length, shown.piece_count, shown.private), (1 << 22, 77, true));
+    assert_eq!((shown.piece_length, shown.piece_count, shown.private), (Some(1 << 22), Some(77), Some(true)));
     assert_eq!((shown.source, shown.discovered_by), (given.source, Discovery::Requested));
     assert_eq!((shown.seen_count, shown.score), (1, 0.0));
+}
+
+#[tokio::test]
+async fn what_others_know_of_a_torrent_is_stored_and_what_they_do_not_know_is_not_made_up() {
+    let test = TestDatabase::new().await;
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
+    let size = SwarmSize { whole: false, nodes: 0, seeders: 7, leechers: 1 };
+    let history = History {
+        added_at: Some(long_ago),
+        last_seen: Some(long_ago + Duration::from_secs(60)),
+        seen_count: Some(9),
+        score: Some((1000.0, SystemTime::now())),
+        swarm: Some(ObservedSwarm { size, at: long_ago }),
+    };
+    let given = NewTorrent {
+        listing: Listing::Partial { files: 300 },
+        piece_length: None,
+        piece_count: None,
+        private: None,
+        discovered_by: Discovery::Imported,
+        history,
+        ..torrent(1, "old")
+    };
+    test.store(vec![given, torrent(2, "new")]).await;
+    let shown = shown(&test, 1).await;
+    assert_eq!((shown.piece_length, shown.piece_count, shown.private), (None, None, None));
+    assert_eq!((shown.file_count, shown.files_whole, shown.files.len()), (300, false, 1));
+    assert_eq!((shown.added_at, shown.last_seen), (long_ago, long_ago + Duration::from_secs(60)));
+    assert_eq!((shown.seen_count, shown.swarm), (9, history.swarm));
+    assert!((shown.score - 1000.0).abs() < 1.0, "{}", shown.score);
+    assert_eq!(shown.discovered_by, Discovery::Imported);
+    let recent = test.run(Recent { limit: 2 }).await;
+    assert_eq!(recent.iter().map(|torrent| torrent.popularity).collect::<Vec<_>>(), [0, 9]);
+    assert!(recent[0].added_at.elapsed().unwrap() < Duration::from_secs(60));
 }
 
 #[tokio::test]
@@ -283,19 +320,22 @@ async fn exported(test: &TestDatabase) -> Vec<serde_json::Value> {
 async fn an_export_has_every_torrent_once_with_all_of_its_fields() {
     let test = TestDatabase::new().await;
     let v2 = NewTorrent { hashes: Hashes::V2([3; 32]), ..torrent(0, "only v2") };
-    let v1 = with_files(NewTorrent { private: true, ..torrent(1, "v1") }, &["a/b", "c"]);
+    let v1 = with_files(NewTorrent { private: Some(true), ..torrent(1, "v1") }, &["a/b", "c"]);
     test.store(vec![v2, v1, hybrid(2, "hybrid")]).await;
     let lines = exported(&test).await;
     assert_eq!(lines.len(), 3);
     let mut first = lines[0].clone();
-    let added_at = first.as_object_mut().unwrap().remove("added_at").unwrap();
-    assert!(humantime::parse_rfc3339(added_at.as_str().unwrap()).is_ok(), "{added_at}");
+    for time in ["added_at", "last_seen", "score_at"] {
+        let time = first.as_object_mut().unwrap().remove(time).unwrap();
+        assert!(humantime::parse_rfc3339(time.as_str().unwrap()).is_ok(), "{time}");
+    }
     assert_eq!(
         first,
         serde_json::json!({
-            "v1": hash(1).to_string(), "v2": null, "name": "v1", "total_size": 2, "file_count": 2,
-            "piece_length": 16384, "private": true, "discovered_by": "sampled",
-            "seeders": null, "leechers": null, "scraped_at": null, "scraped_whole": null,
+            "v1": hash(1).to_string(), "v2": null, "name": "v1", "name_raw": null, "total_size": 2,
+            "file_count": 2, "files_whole": true, "piece_length": 16384, "piece_count": 1, "private": true,
+            "source": null, "discovered_by": "sampled", "seen_count": 1, "score": 0.0,
+            "seeders": null, "leechers": null, "scraped_at": null, "scraped_nodes": null, "scraped_whole": null,
             "files": [{"path": ["a", "b"], "length": 1}, {"path": ["c"], "length": 1}],
         })
     );
