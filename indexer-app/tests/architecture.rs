@@ -68,7 +68,11 @@ fn dependencies_point_from_the_program_to_its_parts_and_never_back() {
     assert_eq!(ours("krpc"), BTreeSet::new());
     assert_eq!(ours("mainline"), BTreeSet::from(["krpc"]));
     assert_eq!(ours("bittorrent"), BTreeSet::from(["krpc"]));
-    assert_eq!(ours("swarm"), BTreeSet::from(["krpc"]), "the swarm is an independent counterpart");
+    assert_eq!(
+        ours("swarm"),
+        BTreeSet::from(["bittorrent", "krpc"]),
+        "the swarm is a counterpart of the DHT and of fetching: it uses encryption and uTP alone"
+    );
     assert_eq!(
         ours("indexer-app"),
         BTreeSet::from(["bittorrent", "krpc", "mainline", "swarm", "tea-runtime"])
@@ -85,6 +89,28 @@ fn the_tests_of_the_protocol_crates_use_the_swarm_and_the_swarm_never_the_dht() 
     assert_eq!(ours("mainline"), BTreeSet::from(["krpc", "swarm"]));
     assert_eq!(ours("bittorrent"), BTreeSet::from(["krpc"]));
     assert_eq!(ours("swarm"), BTreeSet::from(["krpc", "bittorrent"]));
+    let mut found = BTreeSet::new();
+    names_of_bittorrent(&workspace().join("swarm/src"), &mut found);
+    assert_eq!(
+        found,
+        BTreeSet::from(["mse".to_owned()]),
+        "what the swarm uses of the crate that it challenges"
+    );
+}
+
+/// The modules or types of `bittorrent` that the files of a folder name.
+fn names_of_bittorrent(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            names_of_bittorrent(&path, found);
+        } else {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.extend(text.split("bittorrent::").skip(1).map(|rest| {
+                rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
+            }));
+        }
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@
 //! ```
 //!
 //! [`world`] is another network, without sockets and in virtual time, for what takes hours or days: policies of crawling, churn,
-//! lies and partitions.
+//! lies and partitions. [`peers`] is the same for fetching: endpoints of which most are of no use.
 //!
 //! What the nodes do: ping, find_node, get_peers, announce_peer with tokens, and sample_infohashes (BEP 51) for
 //! those that support it; each in the manner of the client that it says it is, wrong byte order of ports included.
@@ -49,6 +49,7 @@ mod info_dict;
 pub mod ipv6;
 mod keyspace;
 mod peer_wire;
+pub mod peers;
 mod population;
 mod seeders;
 mod stats;
