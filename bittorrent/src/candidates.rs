@@ -55,7 +55,7 @@ pub enum Admission {
     Known,
     /// As many endpoints as one fetch may try have been offered.
     Full,
-    /// Nobody can be there: port 0, an unspecified, multicast or broadcast address.
+    /// Nobody can be there: port 0, an unspecified, multicast or broadcast address; or no transport leads there.
     Unusable,
 }
 

@@ -111,9 +111,11 @@ impl Fetch {
         if self.finished {
             return Admission::Full;
         }
-        let transport = self.config.transports.first(known);
         let endpoints_max = self.config.endpoints_max.min(ENDPOINTS_CEILING);
-        let admission = self.candidates.offer(candidate, transport, endpoints_max);
+        let admission = match self.config.transports.allowed_at(candidate.addr.ip()).first(known) {
+            Some(transport) => self.candidates.offer(candidate, transport, endpoints_max),
+            None => Admission::Unusable,
+        };
         self.counters.count_admission(admission);
         if admission == Admission::Queued {
             self.advance(now, out);
@@ -354,8 +356,8 @@ impl Fetch {
                 ConnectFailure::Refused | ConnectFailure::Timeout | ConnectFailure::Other
             ) | PeerOutcome::Fault(PeerFault::BadHandshake)
         );
-        if led_nowhere {
-            let first = self.config.transports.first(None);
+        let allowed = self.config.transports.allowed_at(candidate.addr.ip());
+        if let Some(first) = allowed.first(None).filter(|_| led_nowhere) {
             self.candidates.try_other_port(candidate, first);
         }
         if !self.finished && session.stage() <= Stage::Handshake {

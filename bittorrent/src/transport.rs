@@ -1,6 +1,6 @@
 //! The ways on which a peer may be reached, and in which order they are tried.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use crate::{ConnectFailure, PeerFault, PeerOutcome, Stage, mse::CryptoMethods};
 
@@ -43,6 +43,10 @@ pub struct TransportPolicy {
     /// and many insist on. Plaintext saves time at both ends, but to offer it costs a round trip more: Transmission 3.00 does
     /// not understand a first payload that comes with the handshake, if it then chooses plaintext.
     pub methods: CryptoMethods,
+    /// Whether there is a socket from which IPv4 peers can be reached by uTP.
+    pub utp_v4: bool,
+    /// The same for IPv6.
+    pub utp_v6: bool,
     /// From this, the torrent and the time the keys and pads of a connection are drawn.
     pub seed: [u8; 32],
 }
@@ -114,24 +118,27 @@ impl TransportSet {
     pub fn iter(self) -> impl Iterator<Item = Transport> {
         Transport::ALL.into_iter().filter(move |transport| self.contains(*transport))
     }
-}
 
-impl TransportPolicy {
-    /// The transport for the first attempt at an endpoint: `hint`, if somebody knows what works there.
-    pub(crate) fn first(&self, hint: Option<Transport>) -> Transport {
-        let hint = hint.filter(|hint| self.allowed.contains(*hint));
-        hint.or_else(|| self.allowed.iter().next()).unwrap_or(Transport::Tcp)
+    const fn without_utp(self) -> Self {
+        Self(self.0 & Self::of(&[Transport::Tcp, Transport::EncryptedTcp]).0)
     }
 
-    /// What is tried beside this transport when it takes long to connect.
-    pub(crate) fn rival(&self, transport: Transport) -> Option<Transport> {
-        self.on_other_carrier(transport)
+    /// The transport for the first attempt at an endpoint: `hint`, if somebody knows what works there. `None` if there is
+    /// none at all.
+    pub(crate) fn first(self, hint: Option<Transport>) -> Option<Transport> {
+        hint.filter(|hint| self.contains(*hint)).or_else(|| self.iter().next())
     }
 
-    /// What an attempt that ended so suggests to try next: now, and after [`race_after`](Self::race_after). `said_nothing`
-    /// means that not one byte came.
+    /// What is tried beside this transport when it takes long to connect: the other carrier, plain unless that is not
+    /// allowed.
+    pub(crate) fn rival(self, transport: Transport) -> Option<Transport> {
+        self.iter().find(|other| other.is_utp() != transport.is_utp())
+    }
+
+    /// What an attempt that ended so suggests to try next: now, and after [`race_after`](TransportPolicy::race_after).
+    /// `said_nothing` means that not one byte came.
     pub(crate) fn next(
-        &self,
+        self,
         transport: Transport,
         outcome: PeerOutcome,
         said_nothing: bool,
@@ -139,10 +146,10 @@ impl TransportPolicy {
         use PeerOutcome as O;
         match outcome {
             O::ConnectFailed(ConnectFailure::Refused | ConnectFailure::Timeout | ConnectFailure::Other) => {
-                (self.on_other_carrier(transport), None)
+                (self.rival(transport), None)
             }
             O::ClosedWithoutByte | O::Silent(Stage::Handshake) if said_nothing => {
-                (self.with_other_encryption(transport), self.on_other_carrier(transport))
+                (self.with_other_encryption(transport), self.rival(transport))
             }
             // Encryption was tried first since it once worked here.
             O::Closed(Stage::Handshake)
@@ -157,14 +164,17 @@ impl TransportPolicy {
         }
     }
 
-    fn with_other_encryption(&self, transport: Transport) -> Option<Transport> {
+    fn with_other_encryption(self, transport: Transport) -> Option<Transport> {
         let other = transport.with_encryption(!transport.is_encrypted());
-        self.allowed.contains(other).then_some(other)
+        self.contains(other).then_some(other)
     }
+}
 
-    /// The other carrier: plain, unless that is not allowed.
-    fn on_other_carrier(&self, transport: Transport) -> Option<Transport> {
-        self.allowed.iter().find(|other| other.is_utp() != transport.is_utp())
+impl TransportPolicy {
+    /// What a peer at this address may be reached by.
+    pub fn allowed_at(&self, peer: IpAddr) -> TransportSet {
+        let utp = if peer.to_canonical().is_ipv4() { self.utp_v4 } else { self.utp_v6 };
+        if utp { self.allowed } else { self.allowed.without_utp() }
     }
 }
 
@@ -174,6 +184,8 @@ impl Default for TransportPolicy {
             allowed: TransportSet::of(&[Transport::Tcp]),
             race_after: Duration::from_secs(1),
             methods: CryptoMethods::RC4,
+            utp_v4: true,
+            utp_v6: true,
             seed: [0; 32],
         }
     }
@@ -192,6 +204,8 @@ impl fmt::Debug for TransportPolicy {
             .field("allowed", &self.allowed)
             .field("race_after", &self.race_after)
             .field("methods", &self.methods)
+            .field("utp_v4", &self.utp_v4)
+            .field("utp_v6", &self.utp_v6)
             .finish_non_exhaustive()
     }
 }
@@ -201,27 +215,30 @@ mod tests {
     use super::*;
     use Transport as T;
 
-    fn policy(allowed: &[T]) -> TransportPolicy {
-        TransportPolicy { allowed: TransportSet::of(allowed), ..TransportPolicy::default() }
-    }
+    const TCP: TransportSet = TransportSet::of(&[T::Tcp]);
+    const ALL: TransportSet = TransportSet::of(&T::ALL);
 
     #[test]
     fn plain_tcp_comes_first_unless_somebody_knows_better() {
-        let all = policy(&T::ALL);
-        assert_eq!(all.first(None), T::Tcp);
-        assert_eq!(all.first(Some(T::EncryptedUtp)), T::EncryptedUtp);
-        assert_eq!(
-            TransportPolicy::default().first(Some(T::Utp)),
-            T::Tcp,
-            "what is not allowed is not tried"
-        );
-        assert_eq!(policy(&[T::EncryptedUtp, T::Utp]).first(None), T::Utp);
+        assert_eq!(ALL.first(None), Some(T::Tcp));
+        assert_eq!(ALL.first(Some(T::EncryptedUtp)), Some(T::EncryptedUtp));
+        assert_eq!(TCP.first(Some(T::Utp)), Some(T::Tcp), "what is not allowed is not tried");
+        assert_eq!(TransportSet::of(&[T::EncryptedUtp, T::Utp]).first(None), Some(T::Utp));
+    }
+
+    #[test]
+    fn without_a_socket_of_its_family_a_peer_is_not_reached_by_utp() {
+        let policy = TransportPolicy { allowed: ALL, utp_v6: false, ..TransportPolicy::default() };
+        let [four, mapped, six] = ["127.0.0.1", "::ffff:127.0.0.1", "::1"].map(|ip| ip.parse().unwrap());
+        assert_eq!([four, mapped].map(|ip| policy.allowed_at(ip)), [ALL; 2]);
+        assert_eq!(policy.allowed_at(six), TransportSet::of(&[T::Tcp, T::EncryptedTcp]));
+        let utp_alone = TransportPolicy { allowed: TransportSet::of(&[T::Utp]), ..policy };
+        assert_eq!(utp_alone.allowed_at(six).first(None), None);
     }
 
     #[test]
     fn what_is_tried_next_depends_on_what_was_seen() {
         use PeerOutcome as O;
-        let all = policy(&T::ALL);
         let refused = O::ConnectFailed(ConnectFailure::Refused);
         let silent = O::Silent(Stage::Handshake);
         for (transport, outcome, said_nothing, next) in [
@@ -237,12 +254,11 @@ mod tests {
             (T::Tcp, O::Closed(Stage::Handshake), false, (None, None)),
             (T::Tcp, O::Served, false, (None, None)),
         ] {
-            assert_eq!(all.next(transport, outcome, said_nothing), next, "{transport:?} {outcome:?}");
+            assert_eq!(ALL.next(transport, outcome, said_nothing), next, "{transport:?} {outcome:?}");
         }
-        let tcp = TransportPolicy::default();
-        assert_eq!(tcp.next(T::Tcp, refused, true), (None, None));
-        assert_eq!(tcp.next(T::Tcp, O::ClosedWithoutByte, true), (None, None));
-        assert_eq!(tcp.rival(T::Tcp), None);
-        assert_eq!(all.rival(T::Tcp), Some(T::Utp));
+        assert_eq!(TCP.next(T::Tcp, refused, true), (None, None));
+        assert_eq!(TCP.next(T::Tcp, O::ClosedWithoutByte, true), (None, None));
+        assert_eq!(TCP.rival(T::Tcp), None);
+        assert_eq!(ALL.rival(T::Tcp), Some(T::Utp));
     }
 }

@@ -21,7 +21,7 @@ impl Fetch {
                 return;
             };
             let policy = &self.config.transports;
-            if let Some(rival) = policy.rival(transport) {
+            if let Some(rival) = policy.allowed_at(candidate.addr.ip()).rival(transport) {
                 self.candidates.also(candidate, rival, Urgency::Unlikely, now + policy.race_after);
             }
             let slot = Slot(self.next_slot);
@@ -66,7 +66,8 @@ impl Fetch {
         said_nothing: bool,
     ) {
         let policy = &self.config.transports;
-        let (next, then) = policy.next(transport, outcome, said_nothing);
+        let allowed = policy.allowed_at(candidate.addr.ip());
+        let (next, then) = allowed.next(transport, outcome, said_nothing);
         let urgency = match outcome {
             PeerOutcome::ConnectFailed(_) => Urgency::Unlikely,
             _ => Urgency::SomebodyThere,
