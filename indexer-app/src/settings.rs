@@ -17,12 +17,14 @@ use std::{
     time::Duration,
 };
 
+use bittorrent::TransportSet;
 use mainline::{ReadOnly, own_ids::MOVE_PAUSE};
 
 pub use mainline::IdScheme;
 pub use parse::parse_duration;
 use parse::{
     database_url, duration, host_port, one_line, parse_with, path, plain_text, ranged, read_only, split,
+    transport,
 };
 pub use profile::{LOOPBACK_BUDGETS, Profile};
 pub use table::{Definition, SETTINGS, Scope};
@@ -129,7 +131,7 @@ impl Layers {
                 toml::Value::Array(items) if definition.list => {
                     items.iter().map(plain_text).collect::<Option<Vec<_>>>()
                 }
-                value => plain_text(&value).map(|text| vec![text]),
+                value => plain_text(&value).map(|text| split(definition, &text)),
             };
             let texts = texts.ok_or_else(|| problem(format!("{key} must be a text or a number")))?;
             self.values.insert(definition.name, (texts, Origin::File(path.to_owned())));
@@ -150,6 +152,7 @@ impl Layers {
 
     /// Lays one flag over what is there.
     pub fn add_flag(&mut self, definition: &'static Definition, values: Vec<String>) {
+        let values = values.iter().flat_map(|text| split(definition, text)).collect();
         self.values.insert(definition.name, (values, Origin::Flag));
     }
 
@@ -315,6 +318,10 @@ pub struct Settings {
     pub bytes_per_second: u32,
     /// New endpoints in all, per minute.
     pub endpoints_per_minute: u32,
+    /// What peers are reached by.
+    pub transports: TransportSet,
+    /// uTP packets sent in all, per second.
+    pub utp_packets_per_second: u32,
     /// Fetches at a time.
     pub fetches: usize,
     /// For one hash.
@@ -377,6 +384,9 @@ impl Settings {
             packets_per_second: layers.required("packets-per-second", ranged::<u32>(1, 1_000_000))?,
             bytes_per_second: layers.required("bytes-per-second", ranged::<u32>(2_000, 100_000_000))?,
             endpoints_per_minute: layers.required("endpoints-per-minute", ranged::<u32>(60, 10_000_000))?,
+            transports: TransportSet::of(&layers.list("transports", transport)?),
+            utp_packets_per_second: layers
+                .required("utp-packets-per-second", ranged::<u32>(10, 1_000_000))?,
             fetches: layers.required("fetches", ranged::<usize>(1, 20_000))?,
             fetch_timeout: layers
                 .required("fetch-timeout", duration(Duration::from_secs(5), Duration::from_secs(600)))?,
@@ -424,6 +434,9 @@ impl Settings {
                 "setting bind mixes loopback with other addresses; a node is either on this machine alone or on the network"
                     .to_owned(),
             );
+        }
+        if self.transports.is_empty() {
+            return conflict("setting transports is empty: name at least one".to_owned());
         }
         let per_address = u64::from(self.nodes_per_port) * u64::from(self.ports);
         if self.ids == IdScheme::Bep42 && !self.loopback_only() && per_address > BEP42_IDS_PER_ADDRESS {

@@ -9,7 +9,10 @@
 mod libtorrent;
 mod whole_program;
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use libtorrent::probe;
 use libtorrent::sessions::{Plan, Sessions};
@@ -29,12 +32,35 @@ const POLL: Duration = Duration::from_secs(1);
 
 #[test]
 fn every_public_torrent_of_real_clients_comes_out_as_it_was_seeded() {
+    let plan = Plan {
+        first_ip: [127, 0, 10, 1].into(),
+        sessions: 8,
+        torrents: 10,
+        kinds: "any",
+        real_limits: false,
+    };
+    all_comes_out(&plan, [127, 0, 11, 1].into());
+}
+
+#[test]
+fn every_torrent_of_clients_that_take_only_utp_or_only_encryption_comes_out_too() {
+    let plan = Plan {
+        first_ip: [127, 0, 14, 1].into(),
+        sessions: 8,
+        torrents: 10,
+        kinds: "utp,encrypted-tcp,encrypted-utp,encrypted",
+        real_limits: false,
+    };
+    all_comes_out(&plan, [127, 0, 15, 1].into());
+}
+
+/// Everything that the sessions of this plan seed is found, fetched and stored, as it was seeded.
+fn all_comes_out(plan: &Plan, ip: IpAddr) {
     let folder = Folder::new();
-    let plan = Plan { first_ip: [127, 0, 10, 1].into(), sessions: 8, torrents: 10, real_limits: false };
-    let mut sessions = Sessions::start(&plan, &folder.0);
+    let mut sessions = Sessions::start(plan, &folder.0);
     assert!(sessions.torrents.len() > 80 && sessions.torrents.iter().any(|torrent| torrent.private));
 
-    let mut indexer = Indexer::start([127, 0, 11, 1].into(), 1, &sessions.endpoints[..2], &folder.0);
+    let mut indexer = Indexer::start(ip, 1, &sessions.endpoints[..2], &folder.0);
     let begun = Instant::now();
     loop {
         let report = match indexer.export() {
@@ -61,7 +87,8 @@ fn every_public_torrent_of_real_clients_comes_out_as_it_was_seeded() {
 #[test]
 fn no_real_client_blocks_us_under_its_own_limits() {
     let folder = Folder::new();
-    let plan = Plan { first_ip: [127, 0, 12, 1].into(), sessions: 8, torrents: 2, real_limits: true };
+    let plan =
+        Plan { first_ip: [127, 0, 12, 1].into(), sessions: 8, torrents: 2, kinds: "any", real_limits: true };
     let sessions = Sessions::start(&plan, &folder.0);
     // Eight nodes on eight ports: their limits are for an address, whatever the port.
     let mut indexer = Indexer::start([127, 0, 13, 1].into(), 8, &sessions.endpoints[..2], &folder.0);

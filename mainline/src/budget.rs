@@ -59,7 +59,7 @@ pub struct BudgetUse {
 
 /// Tokens that come at a steady rate, up to a burst.
 #[derive(Debug)]
-pub(crate) struct Bucket {
+pub struct Bucket {
     /// Time that one token takes to come.
     step: Duration,
     /// Time by which the bucket may be ahead: burst * step.
@@ -70,7 +70,7 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     /// `rate` tokens in each `period`, at most `burst` at once. The bucket starts full.
-    pub(crate) fn new(rate: u32, period: Duration, burst: u32) -> Bucket {
+    pub fn new(rate: u32, period: Duration, burst: u32) -> Bucket {
         // Rounded up, so that it is never more than the rate: at 100 MB a second a token takes 10 ns.
         let step = period.as_nanos().div_ceil(u128::from(rate.max(1)));
         let step = Duration::from_nanos(u64::try_from(step).unwrap_or(u64::MAX));
@@ -79,13 +79,13 @@ impl Bucket {
 
     /// Whether more than `reserve` tokens are there. Asked several times for each packet, so without a division.
     #[inline]
-    pub(crate) fn has_more_than(&self, reserve: u32, now: Duration) -> bool {
+    pub fn has_more_than(&self, reserve: u32, now: Duration) -> bool {
         let missing = self.full_at.saturating_sub(now);
         self.depth.saturating_sub(missing) >= self.step * reserve.saturating_add(1)
     }
 
     /// Takes a token if more than `reserve` are there.
-    pub(crate) fn take(&mut self, now: Duration, reserve: u32) -> bool {
+    pub fn take(&mut self, now: Duration, reserve: u32) -> bool {
         let has = self.has_more_than(reserve, now);
         if has {
             self.spend(now, 1);
@@ -94,7 +94,7 @@ impl Bucket {
     }
 
     /// Takes tokens. Those that are not there have to come before there are any again.
-    pub(crate) fn spend(&mut self, now: Duration, tokens: u32) {
+    pub fn spend(&mut self, now: Duration, tokens: u32) {
         self.full_at = self.full_at.max(now) + self.step * tokens;
     }
 }

@@ -84,7 +84,7 @@ mod visit_queue;
 mod visits;
 mod watchdog;
 
-pub use budget::{BudgetKind, BudgetUse};
+pub use budget::{Bucket, BudgetKind, BudgetUse};
 pub use config::{
     Config, ConfigError, EPOCH, Limits, MIN_SAMPLE_INTERVAL, PORTS_MAX, Port, PortIndex, ReadOnly, VERSION,
     VIRTUAL_NODES_MAX, VirtualNodeConfig,

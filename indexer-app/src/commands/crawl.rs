@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     time::{Duration, SystemTime},
 };
 
@@ -22,7 +22,7 @@ use crate::{
         TidyLimits,
     },
     model::{
-        AppEffect, Ending, Flags, Indexer, LOOKUPS_PER_FETCH, Msg, Plan,
+        AppEffect, Ending, Flags, Indexer, LOOKUPS_PER_FETCH, Msg, Plan, UtpPlan,
         identity::{self, Kept},
     },
     settings::{Profile, Settings},
@@ -189,6 +189,7 @@ async fn prepare(
             once: options.once,
             loopback_only: settings.loopback_only(),
             move_nodes: settings.move_nodes,
+            utp: UtpPlan { seed: random_seed()?, packets_per_second: settings.utp_packets_per_second },
             connect_from: settings.bind.iter().copied().filter(|ip| !ip.is_unspecified()).collect(),
             tidy: TidyLimits { backlog_rows_max: settings.backlog_max, ..TidyLimits::default() },
         },
@@ -271,6 +272,10 @@ fn fetch_config(settings: &Settings) -> Result<FetchConfig, CommandError> {
     config.fetch_bytes_max = config.fetch_bytes_max.max(2 * settings.metadata_bytes_max);
     config.time_max = settings.fetch_timeout;
     config.time_with_progress_max = settings.fetch_timeout.saturating_mul(2);
+    config.transports.allowed = settings.transports;
+    config.transports.utp_v4 = settings.bind.iter().any(IpAddr::is_ipv4);
+    config.transports.utp_v6 = settings.bind.iter().any(IpAddr::is_ipv6);
+    config.transports.seed = random_seed()?;
     config.check()?;
     Ok(config)
 }

@@ -1,9 +1,16 @@
 //! The connections of fetches: what the resolver wants done as commands, and what becomes of them as its events.
 
-use std::{net::IpAddr, time::Duration};
+mod utp_ports;
 
-use bittorrent::{Disconnect, Slot};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use bittorrent::{CloseHow, Disconnect, Slot};
 use tea_runtime::{Close, CloseReason, Cmd, StreamLimits};
+
+pub(super) use utp_ports::UtpPorts;
 
 use super::{
     indexer::Indexer,
@@ -11,26 +18,89 @@ use super::{
     resolver::Wire,
 };
 
-/// Does on the network what a fetch wants done.
-pub(super) fn carry(cmd: &mut Cmd<Indexer>, connect_from: &[IpAddr], job: u32, slot: Slot, wire: Wire<'_>) {
-    let key = Key::Peer { fetch: job, slot: slot.number() };
-    match wire {
-        Wire::Connect { addr, timeout } => {
-            let limits = StreamLimits {
-                connect_timeout: timeout,
-                // The fetch has time limits of its own for each stage; these are for what escapes it.
-                idle_timeout: STREAM_IDLE,
-                lifetime_max: STREAM_LIFETIME,
-                read_bytes_max: STREAM_BYTES_MAX,
-                write_queue_bytes_max: STREAM_WRITES_MAX,
-                bind: local_for(connect_from, addr.ip(), job),
-                ..StreamLimits::default()
-            };
-            cmd.connect(key, addr, limits, Msg::Stream);
+/// What happens to a connection, whatever carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Happening<'a> {
+    /// It stands.
+    Opened,
+    /// Bytes have come.
+    Data(&'a [u8]),
+    /// It is gone, or was not made.
+    Closed(Disconnect),
+}
+
+/// Connections by TCP, which the runtime keeps, and by uTP, which are kept here.
+#[derive(Debug)]
+pub(super) struct Connections {
+    connect_from: Vec<IpAddr>,
+    /// Those by uTP.
+    pub(super) utp: UtpPorts,
+}
+
+/// How uTP is used.
+#[derive(Clone, Copy, Debug)]
+pub struct UtpPlan {
+    /// From this, numbers that nobody is to guess are drawn.
+    pub seed: [u8; 32],
+    /// Packets sent in all.
+    pub packets_per_second: u32,
+}
+
+impl Connections {
+    /// None yet. `utp` is `None`: uTP is not used.
+    pub(super) fn new(
+        connect_from: Vec<IpAddr>,
+        ports: &[SocketAddr],
+        utp: Option<UtpPlan>,
+        connections_max: usize,
+        loopback_only: bool,
+    ) -> Self {
+        let utp_ports = UtpPorts::new(ports, utp, connections_max, loopback_only);
+        Self { connect_from, utp: utp_ports }
+    }
+
+    /// Does on the network what a fetch wants done.
+    pub(super) fn carry(
+        &mut self,
+        now: Duration,
+        cmd: &mut Cmd<Indexer>,
+        job: u32,
+        slot: Slot,
+        wire: Wire<'_>,
+    ) {
+        let key = Key::Peer { fetch: job, slot: slot.number() };
+        match wire {
+            Wire::Connect { addr, transport, .. } if transport.is_utp() => {
+                self.utp.connect(now, key, addr, job);
+            }
+            Wire::Connect { addr, timeout, .. } => {
+                let limits = StreamLimits {
+                    connect_timeout: timeout,
+                    // The fetch has time limits of its own for each stage; these are for what escapes it.
+                    idle_timeout: STREAM_IDLE,
+                    lifetime_max: STREAM_LIFETIME,
+                    read_bytes_max: STREAM_BYTES_MAX,
+                    write_queue_bytes_max: STREAM_WRITES_MAX,
+                    bind: local_for(&self.connect_from, addr.ip(), job),
+                    ..StreamLimits::default()
+                };
+                cmd.connect(key, addr, limits, Msg::Stream);
+            }
+            Wire::Write(bytes) => {
+                if !self.utp.write(now, key, bytes) {
+                    cmd.write(key, |buffer| buffer.extend_from_slice(bytes));
+                }
+            }
+            Wire::Close(how) => {
+                if !self.utp.close(now, key, how) {
+                    let how = match how {
+                        CloseHow::Flush => Close::Flush,
+                        CloseHow::Reset => Close::Reset,
+                    };
+                    cmd.close(key, how);
+                }
+            }
         }
-        Wire::Write(bytes) => cmd.write(key, |buffer| buffer.extend_from_slice(bytes)),
-        Wire::Flush => cmd.close(key, Close::Flush),
-        Wire::Reset => cmd.close(key, Close::Reset),
     }
 }
 

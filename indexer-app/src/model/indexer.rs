@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-use bittorrent::Slot;
+use bittorrent::{Slot, Transport};
 use krpc::InfoHash;
 use mainline::{Action, Dht, Event, HashSource, Output, OwnIds, PacketUse, PortIndex, bogon::AddressFilter};
 use tea_runtime::{Cmd, Context, Program, Signal, StreamEvent, Sub, SubEvent, Time, UdpPort};
 
 use super::{
-    connections::{carry, disconnect},
+    connections::{Connections, Happening, disconnect},
     intake::{Intake, Seen},
     message::{Answer, AppEffect, Key, Msg},
     plan::{Ending, Flags, Plan},
@@ -66,6 +66,9 @@ const LEASE: Duration = Duration::from_secs(1800);
 /// Hashes being looked up for each that is fetched. A lookup costs a few hundred bytes and waits for most of its time.
 pub const LOOKUPS_PER_FETCH: usize = 10;
 
+/// uTP connections of one port for each fetch: four peers, and those of earlier fetches that are being closed.
+const UTP_CONNECTIONS_PER_FETCH: usize = 8;
+
 /// Bytes that all fetches together may hold: 256 MiB, and at least two of the largest info dicts.
 const FETCH_BYTES_MAX: usize = 256 << 20;
 
@@ -92,6 +95,7 @@ pub struct Indexer {
     spare: Output,
     intake: Intake,
     resolver: Resolver,
+    connections: Connections,
     scraper: Scraper,
     storage: Storage,
     report: Report,
@@ -140,7 +144,16 @@ impl Program for Indexer {
             fetches_max: plan.fetches,
             bytes_max: FETCH_BYTES_MAX.max(2 * fetch.fetch_bytes_max),
         };
+        let utp = fetch.transports.allowed.iter().any(Transport::is_utp).then_some(plan.utp);
+        let connections = Connections::new(
+            plan.connect_from.clone(),
+            &ports,
+            utp,
+            plan.fetches.saturating_mul(UTP_CONNECTIONS_PER_FETCH),
+            plan.loopback_only,
+        );
         let mut model = Self {
+            connections,
             dht,
             ids,
             warned: BTreeSet::new(),
@@ -177,6 +190,9 @@ impl Program for Indexer {
         match msg {
             // What arrives while it ends would have to be stored too, and the end would not come.
             Msg::Datagram(..) if self.ending != Ending::Running => {}
+            Msg::Datagram(Key::Port(port), datagram) if self.connections.utp.takes(datagram.payload()) => {
+                self.connections.utp.datagram(now, port, datagram.from(), datagram.payload());
+            }
             Msg::Datagram(Key::Port(port), datagram) => {
                 self.dht.receive(now, PortIndex(port), datagram.from(), datagram.payload(), &mut self.out);
                 self.carry_out(cx, cmd);
@@ -188,25 +204,18 @@ impl Program for Indexer {
                     self.carry_out(cx, cmd);
                 }
                 self.resolver
-                    .tick(now, &mut |job, slot, wire| carry(cmd, &self.plan.connect_from, job, slot, wire));
+                    .tick(now, &mut |job, slot, wire| self.connections.carry(now, cmd, job, slot, wire));
+                self.connections.utp.send_waiting(now, cmd);
                 self.go_on(cx, cmd);
             }
+            Msg::Utp => self.connections.utp.tick(now),
             Msg::Second => self.every_second(cx, cmd),
-            Msg::Stream(Key::Peer { fetch, slot }, event) => {
-                let slot = Slot::from_number(slot);
-                let mut wire =
-                    |job, slot, wire: Wire<'_>| carry(cmd, &self.plan.connect_from, job, slot, wire);
-                match event {
-                    StreamEvent::Opened { peer, .. } => {
-                        self.resolver.opened(now, fetch, slot, peer, &mut wire);
-                    }
-                    StreamEvent::Data(bytes) => self.resolver.received(now, fetch, slot, &bytes, &mut wire),
-                    StreamEvent::Closed(reason) => {
-                        self.resolver.closed(now, fetch, slot, disconnect(&reason), &mut wire);
-                    }
-                    _ => {}
-                }
-                self.settle(cx);
+            Msg::Stream(key, StreamEvent::Opened { .. }) => self.happened(key, Happening::Opened, cx, cmd),
+            Msg::Stream(key, StreamEvent::Data(bytes)) => {
+                self.happened(key, Happening::Data(&bytes), cx, cmd);
+            }
+            Msg::Stream(key, StreamEvent::Closed(reason)) => {
+                self.happened(key, Happening::Closed(disconnect(&reason)), cx, cmd);
             }
             Msg::Stream(..) => {}
             Msg::Port(event) => self.port(event, cx, cmd),
@@ -238,6 +247,9 @@ impl Program for Indexer {
                 self.database(answer, cx);
                 self.go_on(cx, cmd);
             }
+        }
+        if !self.connections.utp.is_idle() {
+            self.carry_out_utp(cx, cmd);
         }
     }
 
@@ -292,7 +304,7 @@ impl Indexer {
 
     fn event(&mut self, event: &Event<'_>, cx: &Context, cmd: &mut Cmd<Self>) {
         let now = cx.now.since_start();
-        let mut wire = |job, slot, wire: Wire<'_>| carry(cmd, &self.plan.connect_from, job, slot, wire);
+        let mut wire = |job, slot, wire: Wire<'_>| self.connections.carry(now, cmd, job, slot, wire);
         match event {
             Event::Hash { info_hash, source } => match source {
                 HashSource::Sampled { by } => self.see(*info_hash, Discovery::Sampled, Some(by.addr), cx),
@@ -333,6 +345,39 @@ impl Indexer {
         }
     }
 
+    /// Something has happened to a connection: whoever asked for it is told.
+    fn happened(&mut self, key: Key, happening: Happening<'_>, cx: &Context, cmd: &mut Cmd<Self>) {
+        let now = cx.now.since_start();
+        if let Key::Peer { fetch, slot } = key {
+            let slot = Slot::from_number(slot);
+            let mut wire = |job, slot, wire: Wire<'_>| self.connections.carry(now, cmd, job, slot, wire);
+            self.resolver.happened(now, fetch, slot, happening, &mut wire);
+            self.settle(cx);
+        }
+    }
+
+    /// Sends what uTP wants sent and tells what has come, until nothing is left, and sets the timer for what is due next:
+    /// if something is to be sent, at once, which is after all that has come in this turn.
+    fn carry_out_utp(&mut self, cx: &Context, cmd: &mut Cmd<Self>) {
+        let now = cx.now.since_start();
+        loop {
+            while let Some(mut news) = self.connections.utp.news() {
+                let port = news.port();
+                for action in news.out.drain() {
+                    if let Some((key, happening)) = self.connections.utp.act(now, port, action, cmd) {
+                        self.happened(key, happening, cx, cmd);
+                    }
+                }
+                self.connections.utp.give_back(news);
+            }
+            let Some((key, why)) = self.connections.utp.refused() else { break };
+            self.happened(key, Happening::Closed(why), cx, cmd);
+        }
+        if let Some(delay) = self.connections.utp.timer(now) {
+            cmd.after(Key::Utp, delay, Msg::Utp, cx);
+        }
+    }
+
     fn see(&mut self, hash: InfoHash, source: Discovery, hint: Option<SocketAddr>, cx: &Context) {
         match self.intake.see(hash, source, hint, cx.now) {
             Seen::New => self.report.distinct(source),
@@ -366,7 +411,7 @@ impl Indexer {
             self.resolver.start(
                 now,
                 |hash, hints, priority| dht.find_peers(now, hash, hints, priority, out),
-                &mut |job, slot, wire| carry(cmd, &self.plan.connect_from, job, slot, wire),
+                &mut |job, slot, wire| self.connections.carry(now, cmd, job, slot, wire),
             );
             let counters = dht.counters();
             let packets = (counters.sent_for(PacketUse::Scrapes), counters.sent.packets);
@@ -455,6 +500,7 @@ impl Indexer {
             ports,
             &self.dht,
             &self.resolver,
+            &self.connections.utp,
             &self.storage,
             &self.intake,
         );
@@ -476,6 +522,7 @@ impl Indexer {
                 if let Some(bound) = self.bound.get_mut(usize::from(index)) {
                     *bound = true;
                 }
+                self.connections.utp.bound(index);
             }
             SubEvent::Failed { key: Key::Port(index), fault, .. } => {
                 let index = usize::from(index);
@@ -530,7 +577,10 @@ impl Indexer {
 
     /// The numbers of the run, on their way into the database.
     fn tally(&self, last: bool) -> AppEffect {
-        let save = SaveRunCounts { run: self.plan.run, counts: self.report.counts(&self.dht, &self.scraper) };
+        let save = SaveRunCounts {
+            run: self.plan.run,
+            counts: self.report.counts(&self.dht, &self.scraper, &self.connections.utp),
+        };
         effect(save, move |result| Answer::Tallied { result, last })
     }
 
@@ -545,7 +595,7 @@ impl Indexer {
         }
         self.ending = ending;
         let now = cx.now.since_start();
-        self.resolver.abort(now, &mut |job, slot, wire| carry(cmd, &self.plan.connect_from, job, slot, wire));
+        self.resolver.abort(now, &mut |job, slot, wire| self.connections.carry(now, cmd, job, slot, wire));
         self.settle(cx);
         for lookup in self.scraper.abort() {
             self.dht.cancel(lookup);

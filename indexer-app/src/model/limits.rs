@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use mainline::{Dht, limiter};
 
-use super::{rates::Rate, resolver::Resolver};
+use super::{connections::UtpPorts, rates::Rate, resolver::Resolver};
 use crate::db::RunLimit;
 
 /// The minute over which what was held back lately is counted, and new endpoints are.
@@ -27,6 +27,7 @@ impl Limits {
         now: Duration,
         dht: &Dht,
         resolver: &Resolver,
+        utp: &UtpPorts,
         fetches_max: usize,
         backlog: (Option<u64>, u64),
     ) {
@@ -41,6 +42,22 @@ impl Limits {
                 period,
             );
             rows.push(self.row(now, name, Some(period), budget.limit, Some(used), budget.held));
+        }
+        if let Some(packets) = utp.packets_per_second() {
+            let (numbers, period) = (utp.numbers(), Duration::from_secs(1));
+            let used = self.used.entry("uTP packets").or_insert_with(|| Rate::new(1));
+            let used = used.sample_in(now, numbers.sent, period);
+            rows.push(self.row(
+                now,
+                "uTP packets",
+                Some(period),
+                packets.into(),
+                Some(used),
+                numbers.held + numbers.dropped,
+            ));
+            let (waiting, most) = utp.waiting();
+            let dropped = numbers.dropped;
+            rows.push(self.row(now, "uTP packets waiting", None, most as u64, Some(waiting as u64), dropped));
         }
         // These are other ones for each remote.
         let counters = dht.counters();

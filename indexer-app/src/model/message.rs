@@ -31,6 +31,8 @@ pub enum Key {
     Bootstrap,
     /// The time for a virtual node to move.
     MoveNode,
+    /// What is due on uTP connections.
+    Utp,
     /// A connection of a fetch.
     Peer {
         /// The fetch.
@@ -47,6 +49,8 @@ pub enum Msg {
     Datagram(Key, Datagram),
     /// Time for what is due.
     Pace,
+    /// Time for what is due on uTP connections, and after datagrams have come for them.
+    Utp,
     /// Another second.
     Second,
     /// A signal came.

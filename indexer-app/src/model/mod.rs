@@ -19,6 +19,7 @@ mod resolver;
 mod scraper;
 mod storage;
 
+pub use connections::UtpPlan;
 pub use indexer::{Indexer, LOOKUPS_PER_FETCH};
 pub use message::{Answer, AppEffect, Key, Msg};
 pub use plan::{Ending, Flags, Plan};

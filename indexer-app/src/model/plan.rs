@@ -8,6 +8,7 @@ use std::{
 use bittorrent::{FetchConfig, InfoLimits};
 use mainline::{Dht, KnownNode, OwnIds};
 
+use super::connections::UtpPlan;
 use crate::{
     db::{RunId, TidyLimits},
     settings::HostPort,
@@ -59,6 +60,8 @@ pub struct Plan {
     pub loopback_only: bool,
     /// The local addresses to connect from, taken in turn; empty: the system chooses.
     pub connect_from: Vec<IpAddr>,
+    /// How uTP is used on the UDP ports, if the fetches may use it.
+    pub utp: UtpPlan,
 }
 
 /// Why the program ended.

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
-use bittorrent::PeerOutcome;
+use bittorrent::{PeerOutcome, utp::UtpCounters};
 use mainline::{Dht, DropReason, PacketUse, VisitOutcome, VisitRecord};
 
 use super::{
+    connections::UtpPorts,
     intake::Intake,
     limits::Limits,
     plan::Ending,
@@ -110,7 +111,7 @@ impl Report {
     }
 
     /// Where hashes came from, what packets were for, why datagrams were dropped, what scrapes came to: since the start.
-    pub(super) fn counts(&self, dht: &Dht, scraper: &Scraper) -> Vec<RunCount> {
+    pub(super) fn counts(&self, dht: &Dht, scraper: &Scraper, utp: &UtpPorts) -> Vec<RunCount> {
         let counters = dht.counters();
         let mut counts = Vec::new();
         let mut add = |about: &str, name: &str, number: u64| {
@@ -139,6 +140,28 @@ impl Report {
             ("torrents given up", scraper.given_up()),
         ] {
             add("scrapes", name, number);
+        }
+        let numbers = utp.numbers();
+        let sum = |of: fn(&UtpCounters) -> u64| utp.counters().map(of).sum::<u64>();
+        for (name, number) in [
+            ("packets sent", numbers.sent),
+            ("bytes sent", numbers.sent_bytes),
+            ("packets received", numbers.received),
+            ("bytes received", numbers.received_bytes),
+            ("held back", numbers.held),
+            ("dropped", numbers.dropped),
+            ("withheld", numbers.withheld),
+            ("connects", sum(|utp| utp.connects)),
+            ("connects refused", sum(|utp| utp.connects_refused)),
+            ("retransmitted", sum(|utp| utp.retransmitted)),
+            ("timeouts", sum(|utp| utp.timeouts)),
+            ("malformed", sum(|utp| utp.malformed)),
+            ("of no connection", sum(|utp| utp.unknown)),
+            ("resets sent", sum(|utp| utp.resets_sent)),
+        ] {
+            if utp.packets_per_second().is_some() {
+                add("utp", name, number);
+            }
         }
         counts
     }
@@ -297,10 +320,11 @@ impl Report {
         ports: usize,
         dht: &Dht,
         resolver: &Resolver,
+        utp: &UtpPorts,
         storage: &Storage,
         intake: &Intake,
     ) -> Snapshot {
-        self.limits.sample(now, dht, resolver, self.fetches_max, (self.backlog, self.backlog_max));
+        self.limits.sample(now, dht, resolver, utp, self.fetches_max, (self.backlog, self.backlog_max));
         let (counters, gauges, sweep) = (dht.counters(), dht.gauges(), dht.sweep_progress());
         let mut failed: Vec<_> = resolver.failed().iter().map(|(reason, count)| (*reason, *count)).collect();
         failed.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));

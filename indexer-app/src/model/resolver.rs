@@ -8,13 +8,13 @@ use std::{
 };
 
 use bittorrent::{
-    Action, Candidate, ConnectFailure, Disconnect, FailReason, Fetch, FetchConfig, FetchCounters, Output,
-    PeerOutcome, PeerSource, Slot,
+    Action, Candidate, CloseHow, ConnectFailure, FailReason, Fetch, FetchConfig, FetchCounters, Output,
+    PeerOutcome, PeerSource, Slot, Stage, Transport,
 };
 use krpc::InfoHash;
 use mainline::{Busy, LookupId, LookupOutcome, LookupReport, Peer, Priority, bogon::AddressFilter};
 
-use super::endpoint_memory::EndpointMemory;
+use super::{connections::Happening, endpoint_memory::EndpointMemory};
 use crate::db::{BacklogNew, Discovery, Taken};
 
 /// Hashes with announced peers that are kept until they are fetched: 10,000 of some 200 bytes.
@@ -64,13 +64,13 @@ pub(super) enum Wire<'a> {
         addr: SocketAddr,
         /// How long it may take.
         timeout: Duration,
+        /// What is to carry it.
+        transport: Transport,
     },
     /// Send bytes.
     Write(&'a [u8]),
-    /// Close in good order.
-    Flush,
-    /// Close with a reset.
-    Reset,
+    /// Close.
+    Close(CloseHow),
 }
 
 /// What became of a hash.
@@ -333,50 +333,22 @@ impl Resolver {
         }
     }
 
-    /// A connection stands.
-    pub(super) fn opened(
+    /// Something has happened to a connection.
+    pub(super) fn happened(
         &mut self,
         now: Duration,
         id: u32,
         slot: Slot,
-        peer: SocketAddr,
+        happening: Happening<'_>,
         wire: &mut impl FnMut(u32, Slot, Wire<'_>),
     ) {
-        self.endpoints.connected(&peer);
-        if let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) {
-            fetch.peer_opened(now, slot, &mut self.out);
-            self.carry_out(id, now, wire);
+        let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) else { return };
+        match happening {
+            Happening::Opened => fetch.peer_opened(now, slot, &mut self.out),
+            Happening::Data(bytes) => fetch.peer_data(now, slot, bytes, &mut self.out),
+            Happening::Closed(why) => fetch.peer_closed(now, slot, why, &mut self.out),
         }
-    }
-
-    /// Bytes came.
-    pub(super) fn received(
-        &mut self,
-        now: Duration,
-        id: u32,
-        slot: Slot,
-        bytes: &[u8],
-        wire: &mut impl FnMut(u32, Slot, Wire<'_>),
-    ) {
-        if let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) {
-            fetch.peer_data(now, slot, bytes, &mut self.out);
-            self.carry_out(id, now, wire);
-        }
-    }
-
-    /// A connection is gone, or did not come about.
-    pub(super) fn closed(
-        &mut self,
-        now: Duration,
-        id: u32,
-        slot: Slot,
-        why: Disconnect,
-        wire: &mut impl FnMut(u32, Slot, Wire<'_>),
-    ) {
-        if let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) {
-            fetch.peer_closed(now, slot, why, &mut self.out);
-            self.carry_out(id, now, wire);
-        }
+        self.carry_out(id, now, wire);
     }
 
     /// Does what is due.
@@ -414,8 +386,8 @@ impl Resolver {
             if let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) {
                 fetch.abort(now, &mut self.out);
                 for action in self.out.drain() {
-                    if let Action::Close { slot, .. } = action {
-                        wire(id, slot, Wire::Reset);
+                    if let Action::Close { slot, how } = action {
+                        wire(id, slot, Wire::Close(how));
                     }
                 }
                 self.counters.merge(fetch.counters());
@@ -567,20 +539,17 @@ impl Resolver {
         let mut over = None;
         for action in self.out.drain() {
             match action {
-                Action::Connect { slot, addr, timeout, .. } => {
-                    wire(id, slot, Wire::Connect { addr, timeout });
+                Action::Connect { slot, addr, timeout, transport } => {
+                    wire(id, slot, Wire::Connect { addr, timeout, transport });
                 }
                 Action::Write { slot, bytes } => wire(id, slot, Wire::Write(bytes)),
-                Action::Close { slot, how } => {
-                    let close = match how {
-                        bittorrent::CloseHow::Flush => Wire::Flush,
-                        bittorrent::CloseHow::Reset => Wire::Reset,
-                    };
-                    wire(id, slot, close);
-                }
+                Action::Close { slot, how } => wire(id, slot, Wire::Close(how)),
                 Action::Report(report) => {
-                    if let PeerOutcome::ConnectFailed(failure) = report.outcome
+                    if report.reached > Stage::Connect {
+                        self.endpoints.connected(&report.addr);
+                    } else if let PeerOutcome::ConnectFailed(failure) = report.outcome
                         && failure != ConnectFailure::Overload
+                        && !report.more_follows
                     {
                         self.endpoints.failed(report.addr, now);
                     }

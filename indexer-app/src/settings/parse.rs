@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
+use bittorrent::Transport;
 use mainline::ReadOnly;
 
 use super::{Definition, HostPort};
@@ -73,6 +74,12 @@ pub(super) fn read_only(text: &str) -> Result<ReadOnly, String> {
         "off" => Ok(ReadOnly::Off),
         _ => Err("is none of auto, on, off".to_owned()),
     }
+}
+
+pub(super) fn transport(text: &str) -> Result<Transport, String> {
+    let known = |transport: &Transport| transport.label().replace(' ', "-") == text;
+    let problem = || "is none of tcp, encrypted-tcp, utp, encrypted-utp".to_owned();
+    Transport::ALL.into_iter().find(known).ok_or_else(problem)
 }
 
 pub(super) fn split(definition: &Definition, text: &str) -> Vec<String> {

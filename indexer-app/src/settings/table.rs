@@ -159,6 +159,20 @@ pub const SETTINGS: &[Definition] = &[
         Scope::Crawl,
         "Info-hashes whose metadata is being fetched at a time, 1..20000, up to 4 connections each [of the profile: 100, 400, 2000]",
     ),
+    many(
+        "transports",
+        "TRANSPORT",
+        Some("tcp,encrypted-tcp,utp,encrypted-utp"),
+        Scope::Crawl,
+        "What peers are reached by, of tcp, encrypted-tcp, utp (on the UDP ports) and encrypted-utp; repeatable, or with commas",
+    ),
+    one(
+        "utp-packets-per-second",
+        "N",
+        None,
+        Scope::Crawl,
+        "uTP packets sent in all, 10..1000000 a second of up to 1232 bytes, beside those of the DHT [of the profile: 100, 1000, 10000]",
+    ),
     one(
         "fetch-timeout",
         "DURATION",

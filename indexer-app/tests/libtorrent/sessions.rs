@@ -24,6 +24,8 @@ pub struct Plan {
     pub sessions: usize,
     /// Regular torrents of each session; the awkward ones come on top.
     pub torrents: usize,
+    /// Which connections the sessions take, in turn, as the script names them.
+    pub kinds: &'static str,
     /// Whether libtorrent's own limits of DHT traffic are kept.
     pub real_limits: bool,
 }
@@ -55,6 +57,7 @@ impl Sessions {
             .args(["--port", &free_port(plan.first_ip).to_string()])
             .args(["--sessions", &plan.sessions.to_string()])
             .args(["--torrents", &plan.torrents.to_string()])
+            .args(["--kinds", plan.kinds])
             .env("TMPDIR", folder)
             // No compiled files beside the sources.
             .env("PYTHONDONTWRITEBYTECODE", "1")

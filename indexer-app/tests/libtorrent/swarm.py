@@ -32,8 +32,29 @@ COPIES = 3
 ANNOUNCE_PERIOD_S = 60
 
 
-def settings(ip, port, real_limits):
+FORCED, ENABLED = 0, 1
+RC4, BOTH = 2, 3
+
+# What a session takes: TCP, uTP, the policy about encryption, and which of its methods.
+KINDS = {
+    "any": (True, True, ENABLED, BOTH),
+    "utp": (False, True, ENABLED, BOTH),
+    "encrypted": (True, True, FORCED, RC4),
+    "encrypted-tcp": (True, False, FORCED, RC4),
+    "encrypted-utp": (False, True, FORCED, RC4),
+}
+
+
+def settings(ip, port, kind, real_limits):
+    tcp, utp, encryption, level = KINDS[kind]
     chosen = {
+        "enable_incoming_tcp": tcp,
+        "enable_outgoing_tcp": tcp,
+        "enable_incoming_utp": utp,
+        "enable_outgoing_utp": utp,
+        "in_enc_policy": encryption,
+        "out_enc_policy": encryption,
+        "allowed_enc_level": level,
         "listen_interfaces": f"{ip}:{port}",
         "listen_system_port_fallback": False,
         "peer_fingerprint": "-LT2110-",
@@ -69,11 +90,11 @@ def settings(ip, port, real_limits):
 
 
 class Session:
-    def __init__(self, ip, port, folder, real_limits):
+    def __init__(self, ip, port, kind, folder, real_limits):
         self.endpoint = (ip, port)
         self.folder = folder
         parameters = lt.session_params()
-        parameters.settings = settings(ip, port, real_limits)
+        parameters.settings = settings(ip, port, kind, real_limits)
         self.session = lt.session(parameters)
         self.handles = {}
         # When each key was announced last, and when the next one may be.
@@ -150,16 +171,25 @@ def main():
     arguments.add_argument("--sessions", default=8, type=int)
     arguments.add_argument("--torrents", default=10, type=int, help="regular torrents of each session")
     arguments.add_argument("--seed", default=1, type=int)
+    arguments.add_argument(
+        "--kinds", default="any", help="which connections sessions take, in turn, with commas: " + ", ".join(KINDS)
+    )
     arguments.add_argument("--real-limits", action="store_true", help="keep libtorrent's limits of DHT traffic")
     chosen = arguments.parse_args()
     addresses = [str(chosen.first_ip + number) for number in range(chosen.sessions)]
     if not all(ipaddress.ip_address(address).is_loopback for address in addresses):
         arguments.error("sessions live on loopback only")
+    kinds = chosen.kinds.split(",")
+    if not set(kinds) <= KINDS.keys():
+        arguments.error("--kinds names one that does not exist")
 
     stop = Stop()
     torrents = all_torrents(chosen.seed, chosen.sessions * chosen.torrents)
     with tempfile.TemporaryDirectory(prefix="libtorrent-swarm-") as folder:
-        sessions = [Session(address, chosen.port, folder, chosen.real_limits) for address in addresses]
+        sessions = [
+            Session(address, chosen.port, kinds[number % len(kinds)], folder, chosen.real_limits)
+            for number, address in enumerate(addresses)
+        ]
         for number, session in enumerate(sessions):
             for other in {0, (number + 1) % len(sessions), (number + 3) % len(sessions)} - {number}:
                 session.session.add_dht_node(sessions[other].endpoint)

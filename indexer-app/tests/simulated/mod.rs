@@ -16,7 +16,7 @@ use std::{
 use bittorrent::{FetchConfig, InfoLimits, PeerId};
 use indexer_app::{
     db::{RunId, TidyLimits},
-    model::{Flags, Indexer, Plan, identity::Kept},
+    model::{Flags, Indexer, Plan, UtpPlan, identity::Kept},
 };
 use krpc::{InfoHash, NodeId};
 use mainline::{Dht, IdScheme, OwnIds, Port, ReadOnly};
@@ -258,6 +258,7 @@ fn flags(ip: IpAddr, seed: u64, bootstrap: &[SocketAddr], setup: Setup, kept: &K
             loopback_only: false,
             move_nodes: setup.move_nodes,
             connect_from: Vec::new(),
+            utp: UtpPlan { seed: random.random(), packets_per_second: 1_000 },
         },
     }
 }
