@@ -76,6 +76,8 @@ pub enum Action<'a> {
 pub struct Output {
     ops: Vec<Op>,
     bytes: Vec<u8>,
+    /// Connects that may still be asked for; `None`: any number.
+    connects_left: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -97,7 +99,7 @@ impl Output {
 
     /// Takes all actions out, in the order in which they are to be done. The memory stays.
     pub fn drain(&mut self) -> impl Iterator<Item = Action<'_>> {
-        let Self { ops, bytes } = self;
+        let Self { ops, bytes, .. } = self;
         let bytes = &*bytes;
         ops.drain(..).map(move |op| match op {
             Op::Connect { slot, addr, timeout, transport } => {
@@ -114,12 +116,24 @@ impl Output {
         })
     }
 
+    /// From now on, and until the next call, no more than so many connects are asked for: a budget that all fetches of a
+    /// program share. A fetch that would ask for more [waits](crate::Fetch::awaits_connect). Without this call there is no
+    /// limit.
+    pub fn allow_connects(&mut self, connects: u32) {
+        self.connects_left = Some(connects);
+    }
+
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
     }
 
+    pub(crate) fn may_connect(&self) -> bool {
+        self.connects_left != Some(0)
+    }
+
     pub(crate) fn connect(&mut self, slot: Slot, addr: SocketAddr, timeout: Duration, transport: Transport) {
+        self.connects_left = self.connects_left.map(|left| left.saturating_sub(1));
         self.ops.push(Op::Connect { slot, addr, timeout, transport });
     }
 

@@ -8,7 +8,7 @@ use krpc::InfoHash;
 
 use crate::{
     Admission, Candidate, CloseHow, ConnectFailure, Disconnect, FailReason, FetchConfig, FetchCounters,
-    FetchFailure, Fetched, Output, PeerFault, PeerOutcome, PeerReport, Slot, Stage, Transport, VerifiedBy,
+    FetchFailure, Fetched, Output, PeerFault, PeerId, PeerOutcome, PeerReport, Slot, Stage, Transport, VerifiedBy,
     assembly::{Assembly, Giver, Testimony},
     candidates::Candidates,
     channel::Channel,
@@ -49,6 +49,8 @@ pub struct Fetch {
     /// No connects before this, after the owner had no socket.
     hold_until: Duration,
     overloads: u32,
+    /// A candidate waits for a connect that the owner did not allow.
+    awaits_connect: bool,
     /// When peers with nothing to ask for, or candidates that wait, should be looked at again.
     wake_at: Option<Duration>,
     best: Option<(Stage, PeerOutcome)>,
@@ -86,6 +88,7 @@ impl Fetch {
             next_slot: 0,
             hold_until: Duration::ZERO,
             overloads: 0,
+            awaits_connect: false,
             wake_at: None,
             best: None,
             finished: false,
@@ -233,6 +236,17 @@ impl Fetch {
         }
         let peers = self.peers.iter().filter_map(|peer| peer.session.deadline(&self.config.peer));
         peers.chain(self.wake_at).chain([self.time_is_over_at()]).min()
+    }
+
+    /// Whether it would have connected to another peer, had [the owner allowed](Output::allow_connects) that. To be ticked
+    /// when that is so.
+    pub fn awaits_connect(&self) -> bool {
+        self.awaits_connect && !self.finished
+    }
+
+    /// The connections that stand or are being made: how far each is, by which transport, and who it says it is.
+    pub fn peers(&self) -> impl Iterator<Item = (Stage, Transport, Option<PeerId>)> {
+        self.peers.iter().map(|peer| (peer.session.stage(), peer.transport, peer.session.peer_id()))
     }
 
     /// Bytes on the heap that peers have caused: pieces, unfinished messages, notes about who said what, and what was
@@ -384,6 +398,7 @@ impl Fetch {
             outcome,
             reached,
             lasted: now.saturating_sub(connect_at),
+            stages: session.stage_times(now),
             received_bytes: session.received_bytes(),
             peer_id: session.peer_id(),
             client: session.client().map(Into::into),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{PeerId, PeerLimits, TransportPolicy, peer_session::STAGE_TIMEOUT_MIN};
+use crate::{PeerId, PeerLimits, TransportPolicy, peer_session::{CONNECT_TIMEOUT_MIN, STAGE_TIMEOUT_MIN}};
 
 /// Settings that all fetches of a process share.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +61,10 @@ impl FetchConfig {
         if self.transports.allowed.is_empty() {
             return Err(ConfigError::NoTransport);
         }
-        let shortest = peer.connect_timeout.min(peer.stage_timeout).min(peer.rerequest_after);
-        if shortest < STAGE_TIMEOUT_MIN || peer.metadata_timeout <= peer.rerequest_after {
+        let shortest = peer.stage_timeout.min(peer.rerequest_after);
+        if peer.connect_timeout < CONNECT_TIMEOUT_MIN
+            || shortest < STAGE_TIMEOUT_MIN
+            || peer.metadata_timeout <= peer.rerequest_after {
             return Err(ConfigError::StageTimeouts);
         }
         if self.time_max < peer.connect_timeout || self.time_with_progress_max < self.time_max {
@@ -89,8 +91,8 @@ pub enum ConfigError {
     NoTransport,
     /// A stage is too short, or the peer is given up before it could be asked again.
     #[error(
-        "connecting, each stage and the wait before asking again need at least 4 s, and giving up must take longer \
-         than asking again"
+        "connecting needs at least 2 s, each stage and the wait before asking again at least 4 s, and giving up must take \
+         longer than asking again"
     )]
     StageTimeouts,
     /// The whole is shorter than its parts.
@@ -130,6 +132,10 @@ mod tests {
         assert_eq!(with(|c| c.fetch_bytes_max = 1 << 20), Err(ConfigError::Memory));
         assert_eq!(with(|c| c.peer.metadata_bytes_max = 0), Err(ConfigError::Memory));
         assert_eq!(with(|c| c.peer.stage_timeout = Duration::from_secs(3)), Err(ConfigError::StageTimeouts));
+        assert_eq!(
+            with(|c| c.peer.connect_timeout = Duration::from_secs(1)),
+            Err(ConfigError::StageTimeouts)
+        );
         assert_eq!(
             with(|c| c.peer.metadata_timeout = Duration::from_secs(4)),
             Err(ConfigError::StageTimeouts)

@@ -31,7 +31,8 @@ impl Stage {
         }
     }
 
-    const ALL: [Self; Self::COUNT] =
+    /// Every one, in the order in which a connection goes through them.
+    pub const ALL: [Self; Self::COUNT] =
         [Self::Connect, Self::Handshake, Self::ExtensionHandshake, Self::Metadata];
 }
 
@@ -211,6 +212,8 @@ pub struct PeerReport {
     pub reached: Stage,
     /// From the connect to the end.
     pub lasted: std::time::Duration,
+    /// The time that it spent in each stage, up to the one that it reached.
+    pub stages: [std::time::Duration; Stage::COUNT],
     /// Bytes received.
     pub received_bytes: u64,
     /// The peer's id, if its handshake came.

@@ -34,6 +34,14 @@ impl PeerId {
         &self.0
     }
 
+    /// The two letters by which clients are known that name themselves as most do: `-LT2110-...` (BEP 20).
+    pub fn client_code(&self) -> Option<[u8; 2]> {
+        match self.0 {
+            [b'-', a, b, ..] if a.is_ascii_alphanumeric() && b.is_ascii_alphanumeric() => Some([a, b]),
+            _ => None,
+        }
+    }
+
     /// Whether this is rTorrent (Rakshasa's libTorrent): `-lt`, in contrast to `-LT` of Rasterbar's libtorrent.
     pub fn is_rtorrent(&self) -> bool {
         self.0.starts_with(b"-lt")
@@ -61,6 +69,14 @@ mod tests {
         assert!(id(1).as_bytes().starts_with(b"-ix0100-"));
         assert_eq!(id(1), id(1));
         assert_ne!(id(1), id(2));
+    }
+
+    #[test]
+    fn a_client_is_known_by_two_letters_if_it_names_itself_as_most_do() {
+        let code = |bytes| PeerId::from_bytes(bytes).client_code();
+        assert_eq!(code(*b"-TR3000-abcdefghijkl"), Some(*b"TR"));
+        assert_eq!(code(*b"-\n\x013000-abcdefghijkl"), None);
+        assert_eq!(code(*b"M4-4-0--9aa757efd5be"), None);
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl PeerSession {
     pub fn new(ours: Handshake, now: Duration) -> Self {
         Self {
             ours,
-            progress: Progress { stage: Stage::Connect, since: now, remote_id: 0, size: None },
+            progress: Progress::new(now),
             opening: HandshakeReader::new(),
             frames: FrameReader::new(),
             peer_id: None,
@@ -222,6 +222,15 @@ impl PeerSession {
         self.progress.stage
     }
 
+    /// The time spent in each stage, that of the present one until `now`.
+    pub fn stage_times(&self, now: Duration) -> [Duration; Stage::COUNT] {
+        let mut times = self.progress.spent;
+        if let Some(time) = times.get_mut(self.progress.stage as usize) {
+            *time = now.saturating_sub(self.progress.since);
+        }
+        times
+    }
+
     /// What the peer offered.
     pub fn size(&self) -> Option<MetadataSize> {
         self.progress.size
@@ -259,12 +268,19 @@ struct Progress {
     stage: Stage,
     /// When the stage began.
     since: Duration,
+    /// The time that earlier stages took.
+    spent: [Duration; Stage::COUNT],
     /// The id under which the peer takes `ut_metadata`; 0 before its extension handshake.
     remote_id: u8,
     size: Option<MetadataSize>,
 }
 
 impl Progress {
+    fn new(now: Duration) -> Self {
+        let spent = [Duration::ZERO; Stage::COUNT];
+        Self { stage: Stage::Connect, since: now, spent, remote_id: 0, size: None }
+    }
+
     fn extension_handshake(
         &mut self,
         now: Duration,
@@ -300,6 +316,9 @@ impl Progress {
     }
 
     fn enter(&mut self, stage: Stage, now: Duration) {
+        if let Some(spent) = self.spent.get_mut(self.stage as usize) {
+            *spent = now.saturating_sub(self.since);
+        }
         self.stage = stage;
         self.since = now;
     }
@@ -313,7 +332,10 @@ fn stage_timeout(stage: Stage, limits: &PeerLimits) -> Duration {
     }
 }
 
-/// The least that a stage is given: fewer seconds lose slow but honest peers.
+/// The least that a connect is given: the second of two lost packets is made up for after 3 s, the first after 1 s.
+pub(crate) const CONNECT_TIMEOUT_MIN: Duration = Duration::from_secs(2);
+
+/// The least that each further stage is given: fewer seconds lose slow but honest peers.
 pub(crate) const STAGE_TIMEOUT_MIN: Duration = Duration::from_secs(4);
 
 /// Added to the connect timeout before we stop waiting for the owner to report it.

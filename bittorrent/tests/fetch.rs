@@ -3,11 +3,11 @@
 
 mod world;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bittorrent::{
-    Admission, Candidate, CloseHow, ConnectFailure, Disconnect, FailReason, PeerOutcome, PeerSource, Stage,
-    VerifiedBy, ut_metadata::PIECE_BYTES,
+    Action, Admission, Candidate, CloseHow, ConnectFailure, Disconnect, FailReason, Fetch, FetchConfig,
+    PeerOutcome, PeerSource, Stage, Transport, VerifiedBy, ut_metadata::PIECE_BYTES,
 };
 use krpc::InfoHash;
 use sha2::{Digest as _, Sha256};
@@ -115,6 +115,35 @@ fn the_report_says_who_it_was() {
     assert_eq!(report.peer_id.unwrap().as_bytes(), b"-TR3000-tttttttttttt");
     assert_eq!((report.source, report.reached), (PeerSource::Announced, Stage::Metadata));
     assert!(report.received_bytes > 500 && report.lasted > Duration::from_millis(2500));
+    // A round trip each to connect, for the handshakes; Transmission answers requests seldom.
+    assert_eq!(report.stages.iter().sum::<Duration>(), report.lasted);
+    assert_eq!(report.stages[Stage::Connect as usize], 2 * world::LATENCY);
+    assert!(report.stages[Stage::Metadata as usize] > Duration::from_secs(2));
+}
+
+#[test]
+fn beyond_the_connects_that_its_owner_allows_a_fetch_waits() {
+    let raw = dict(100);
+    let (hash, now) = (v1_hash(&raw), Duration::ZERO);
+    let mut fetch = Fetch::new(hash, Arc::new(FetchConfig::new(world::OWN_ID)), now);
+    let mut out = bittorrent::Output::new();
+    let connects = |out: &mut bittorrent::Output| {
+        out.drain().filter(|action| matches!(action, Action::Connect { .. })).count()
+    };
+    out.allow_connects(2);
+    for n in 1..=6 {
+        fetch.add_candidate(now, Candidate::new(addr(n), PeerSource::Lookup), &mut out);
+    }
+    assert_eq!(connects(&mut out), 2);
+    assert!(fetch.awaits_connect());
+    fetch.no_more_candidates(now, &mut out);
+    fetch.tick(now, &mut out);
+    assert_eq!((connects(&mut out), fetch.is_finished()), (0, false), "no more were allowed");
+    assert_eq!(fetch.peers().collect::<Vec<_>>(), [(Stage::Connect, Transport::Tcp, None); 2]);
+    out.allow_connects(9);
+    fetch.tick(now, &mut out);
+    assert_eq!(connects(&mut out), 2, "four peers at a time");
+    assert!(!fetch.awaits_connect());
 }
 
 #[test]

@@ -361,6 +361,11 @@ impl Dht {
         self.table.len()
     }
 
+    /// The two letters of the client at an endpoint, if a node there has told them.
+    pub fn client_at(&self, addr: SocketAddr) -> Option<[u8; 2]> {
+        self.table.get(self.table.find(addr)?)?.version.map(|version| version.client())
+    }
+
     /// Live nodes by the first two bytes of their `v` (`None`: no `v`), most frequent first. Walks the whole node table.
     pub fn clients(&self) -> Vec<(Option<[u8; 2]>, usize)> {
         self.table.clients()

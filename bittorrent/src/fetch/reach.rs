@@ -11,9 +11,14 @@ use crate::{
 impl Fetch {
     /// Connects to candidates while there is room, and reason to.
     pub(super) fn connect(&mut self, now: Duration, out: &mut Output) {
+        self.awaits_connect = false;
         while self.peers.len() < self.config.peers_max.max(1) && !self.candidates.is_empty() {
             if let Some(at) = self.no_connects_before(now) {
                 self.wake_at = Some(self.wake_at.map_or(at, |wake| wake.min(at)));
+                return;
+            }
+            if !out.may_connect() && self.candidates.next_at().is_some_and(|at| at <= now) {
+                self.awaits_connect = true;
                 return;
             }
             let Some((candidate, transport)) = self.candidates.next(now) else {
