@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, ops::Range, time::Duration};
 
-use crate::{FetchFailure, Fetched, PeerReport, Transport};
+use crate::{Candidate, FetchFailure, Fetched, PeerReport, Transport};
 
 /// Names a connection of one fetch. Never used twice by the same fetch, so that an event that comes late is known as
 /// late.
@@ -65,6 +65,14 @@ pub enum Action<'a> {
     /// This endpoint has been proven to send wrong bytes or a wrong size. Comes in addition to its report, and also
     /// for a peer that has long gone.
     Liar(SocketAddr),
+    /// A peer has told of another one (BEP 11). It is tried when it is [offered](crate::Fetch::add_candidate_by), which is for the
+    /// owner to decide, who knows whom not to speak to.
+    Exchanged {
+        /// The other one.
+        candidate: Candidate,
+        /// By what it is said to be reached.
+        hint: Option<Transport>,
+    },
     /// The fetch has succeeded; nothing follows.
     Done(Box<Fetched>),
     /// The fetch has failed; nothing follows.
@@ -87,6 +95,7 @@ enum Op {
     Close { slot: Slot, how: CloseHow },
     Report(Box<PeerReport>),
     Liar(SocketAddr),
+    Exchanged { candidate: Candidate, hint: Option<Transport> },
     Done(Box<Fetched>),
     Failed(FetchFailure),
 }
@@ -111,6 +120,7 @@ impl Output {
             Op::Close { slot, how } => Action::Close { slot, how },
             Op::Report(report) => Action::Report(report),
             Op::Liar(addr) => Action::Liar(addr),
+            Op::Exchanged { candidate, hint } => Action::Exchanged { candidate, hint },
             Op::Done(fetched) => Action::Done(fetched),
             Op::Failed(failure) => Action::Failed(failure),
         })
@@ -167,6 +177,10 @@ impl Output {
 
     pub(crate) fn liar(&mut self, addr: SocketAddr) {
         self.ops.push(Op::Liar(addr));
+    }
+
+    pub(crate) fn exchanged(&mut self, candidate: Candidate, hint: Option<Transport>) {
+        self.ops.push(Op::Exchanged { candidate, hint });
     }
 
     pub(crate) fn done(&mut self, fetched: Fetched) {

@@ -187,6 +187,11 @@ impl Candidates {
         self.waiting.iter().any(|waiting| waiting.candidate.addr == addr)
     }
 
+    /// Attempts that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -34,6 +34,16 @@ pub struct FetchCounters {
     pub candidates_refused: u32,
     /// Candidates at whose address nobody can be.
     pub candidates_unusable: u32,
+    /// Messages by which peers told of others (BEP 11).
+    pub exchanges: u32,
+    /// Of these, messages that could not be read, or beyond what one connection or fetch may bring.
+    pub exchanges_refused: u32,
+    /// Peers named in them.
+    pub exchanged: u32,
+    /// Peers without the info dict that were kept some seconds for what they may tell.
+    pub held: u32,
+    /// Of these, peers that were given the info dict when it had come from others.
+    pub handed_over: u32,
     /// Events for a connection that was over.
     pub late_events: u32,
 }
@@ -103,6 +113,11 @@ impl FetchCounters {
             candidates_known,
             candidates_refused,
             candidates_unusable,
+            exchanges,
+            exchanges_refused,
+            exchanged,
+            held,
+            handed_over,
             late_events,
         } = self;
         for (sum, count) in [
@@ -123,6 +138,11 @@ impl FetchCounters {
             (candidates_known, other.candidates_known),
             (candidates_refused, other.candidates_refused),
             (candidates_unusable, other.candidates_unusable),
+            (exchanges, other.exchanges),
+            (exchanges_refused, other.exchanges_refused),
+            (exchanged, other.exchanged),
+            (held, other.held),
+            (handed_over, other.handed_over),
             (late_events, other.late_events),
         ] {
             *sum = sum.saturating_add(count);
@@ -186,6 +206,11 @@ impl Default for FetchCounters {
             candidates_known: 0,
             candidates_refused: 0,
             candidates_unusable: 0,
+            exchanges: 0,
+            exchanges_refused: 0,
+            exchanged: 0,
+            held: 0,
+            handed_over: 0,
             late_events: 0,
         }
     }

@@ -9,6 +9,9 @@ use krpc::bencode::{self, Limits, Reader, Writer};
 /// Ids belong to a connection and a direction: the other side has an id of its own for what it wants to receive.
 pub const UT_METADATA_ID: u8 = 2;
 
+/// The extended id under which the other side is to send us `ut_pex` (BEP 11).
+pub const UT_PEX_ID: u8 = 1;
+
 /// How much of a client's name is kept.
 pub const CLIENT_BYTES_MAX: usize = 64;
 
@@ -17,6 +20,8 @@ pub const CLIENT_BYTES_MAX: usize = 64;
 pub struct ExtensionHandshake<'a> {
     /// The id under which the other side takes `ut_metadata`: 1 to 255 (0 switches an extension off).
     pub ut_metadata: Option<u8>,
+    /// The id under which the other side takes `ut_pex`; who takes it sends it too.
+    pub ut_pex: Option<u8>,
     /// Length of the info dict, for whoever has it.
     pub metadata_size: SizeClaim,
     /// The name of the program (`v`), cut to [`CLIENT_BYTES_MAX`].
@@ -61,8 +66,13 @@ impl<'a> ExtensionHandshake<'a> {
                     reader.enter_dict()?;
                     while let Some(name) = reader.next_key()? {
                         let id = reader.int_or_skip()?.and_then(|id| u8::try_from(id).ok());
-                        if name == b"ut_metadata" && handshake.ut_metadata.is_none() {
-                            handshake.ut_metadata = id.filter(|id| *id != 0);
+                        let place = match name {
+                            b"ut_metadata" => &mut handshake.ut_metadata,
+                            b"ut_pex" => &mut handshake.ut_pex,
+                            _ => continue,
+                        };
+                        if place.is_none() {
+                            *place = id.filter(|id| *id != 0);
                         }
                     }
                 }
@@ -90,28 +100,49 @@ impl<'a> ExtensionHandshake<'a> {
         Ok(handshake)
     }
 
-    /// Appends ours: that we take `ut_metadata`, and our program's name if it is to be told.
-    pub fn write_own(client: Option<&str>, out: &mut Vec<u8>) {
-        let mut writer = Writer::new(out);
-        writer.begin_dict();
-        writer.bytes(b"m");
-        writer.begin_dict();
-        writer.bytes(b"ut_metadata");
-        writer.int(i64::from(UT_METADATA_ID));
-        writer.end();
-        if let Some(client) = client {
-            writer.bytes(b"v");
-            writer.bytes(client.as_bytes());
-        }
-        writer.end();
-    }
-
     /// Whether this is rTorrent, going by its name. Rakshasa's libTorrent writes itself with a capital T and a space.
     pub fn is_rtorrent(&self) -> bool {
         self.client.is_some_and(|name| {
             name.starts_with(b"libTorrent ")
                 || name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"rtorrent"))
         })
+    }
+}
+
+/// What we say of ourselves: which extensions we take, and what we have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnHandshake<'a> {
+    /// Our program's name, if it is to be told.
+    pub client: Option<&'a str>,
+    /// Whether we want to be told of other peers (BEP 11). We never tell of any.
+    pub takes_pex: bool,
+    /// Length of the info dict, when we have it.
+    pub metadata_size: Option<u32>,
+}
+
+impl OwnHandshake<'_> {
+    /// Appends what follows the extended id.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut writer = Writer::new(out);
+        writer.begin_dict();
+        writer.bytes(b"m");
+        writer.begin_dict();
+        writer.bytes(b"ut_metadata");
+        writer.int(i64::from(UT_METADATA_ID));
+        if self.takes_pex {
+            writer.bytes(b"ut_pex");
+            writer.int(i64::from(UT_PEX_ID));
+        }
+        writer.end();
+        if let Some(size) = self.metadata_size {
+            writer.bytes(b"metadata_size");
+            writer.int(i64::from(size));
+        }
+        if let Some(client) = self.client {
+            writer.bytes(b"v");
+            writer.bytes(client.as_bytes());
+        }
+        writer.end();
     }
 }
 
@@ -132,14 +163,20 @@ mod tests {
 
     #[test]
     fn ours_is_what_others_read() {
-        let mut out = Vec::new();
-        ExtensionHandshake::write_own(Some("indexer 0.1"), &mut out);
-        assert_eq!(out, b"d1:md11:ut_metadatai2ee1:v11:indexer 0.1e");
-        assert!(bencode::is_canonical(&out, 2));
-        assert_eq!(parse(&out).ut_metadata, Some(UT_METADATA_ID));
-        out.clear();
-        ExtensionHandshake::write_own(None, &mut out);
-        assert_eq!(out, b"d1:md11:ut_metadatai2eee");
+        let written = |own: OwnHandshake<'_>| {
+            let mut out = Vec::new();
+            own.write(&mut out);
+            assert!(bencode::is_canonical(&out, 2), "{}", out.escape_ascii());
+            out
+        };
+        assert_eq!(written(OwnHandshake::default()), b"d1:md11:ut_metadatai2eee");
+        let seeker =
+            written(OwnHandshake { client: Some("indexer 0.1"), takes_pex: true, metadata_size: None });
+        assert_eq!(seeker, b"d1:md11:ut_metadatai2e6:ut_pexi1ee1:v11:indexer 0.1e");
+        assert_eq!(parse(&seeker).ut_pex, Some(UT_PEX_ID));
+        let giver = written(OwnHandshake { metadata_size: Some(34_256), ..OwnHandshake::default() });
+        assert_eq!(giver, b"d1:md11:ut_metadatai2ee13:metadata_sizei34256ee");
+        assert_eq!(parse(&giver).metadata_size, SizeClaim::Bytes(34_256));
     }
 
     #[test]
@@ -152,6 +189,7 @@ mod tests {
             parse(bytes),
             ExtensionHandshake {
                 ut_metadata: Some(2),
+                ut_pex: Some(1),
                 metadata_size: SizeClaim::Bytes(34256),
                 client: Some(b"libtorrent/2.1.1"),
                 request_queue: Some(2000),
@@ -167,7 +205,7 @@ mod tests {
         let handshake = parse(b"d1:v3:abc13:metadata_sizei7e1:md6:ut_pexi1e11:ut_metadatai9ee1:v1:ze rest");
         assert_eq!(handshake.client, Some(&b"abc"[..]));
         assert_eq!(handshake.metadata_size, SizeClaim::Bytes(7));
-        assert_eq!(handshake.ut_metadata, Some(9));
+        assert_eq!((handshake.ut_metadata, handshake.ut_pex), (Some(9), Some(1)));
     }
 
     #[test]

@@ -8,13 +8,16 @@ use krpc::InfoHash;
 
 use crate::{
     Admission, Candidate, CloseHow, ConnectFailure, Disconnect, FailReason, FetchConfig, FetchCounters,
-    FetchFailure, Fetched, Output, PeerFault, PeerId, PeerOutcome, PeerReport, Slot, Stage, Transport, VerifiedBy,
+    FetchFailure, Fetched, GivingConfig, Output, PeerFault, PeerId, PeerOutcome, PeerReport, Slot, Stage,
+    Transport, VerifiedBy,
     assembly::{Assembly, Giver, Testimony},
-    candidates::Candidates,
+    candidates::{Candidates, PeerSource},
     channel::Channel,
     fetch_config::ENDPOINTS_CEILING,
+    metadata_server::{Handover, MetadataServer},
     peer_session::{PeerEvent, PeerSession, PeerTimer},
     ut_metadata::{MetadataSize, PIECE_BYTES},
+    ut_pex::{PexMessage, PexPeer},
 };
 
 /// The state machine that gets one info dict.
@@ -58,6 +61,10 @@ pub struct Fetch {
     counters: FetchCounters,
     /// Where bytes are decrypted.
     scratch: Vec<u8>,
+    /// Somebody has told of others in what is being taken in: the owner has not had the time to offer them.
+    told: bool,
+    /// Connections that go on without the fetch; at most [`FetchConfig::peers_max`].
+    handovers: Vec<Handover>,
 }
 
 #[derive(Debug)]
@@ -70,6 +77,8 @@ struct Peer {
     session: PeerSession,
     transport: Transport,
     channel: Channel,
+    /// Messages by which it told of others.
+    exchanges: u32,
 }
 
 impl Fetch {
@@ -94,6 +103,8 @@ impl Fetch {
             finished: false,
             counters: FetchCounters::default(),
             scratch: Vec::new(),
+            told: false,
+            handovers: Vec::new(),
         }
     }
 
@@ -162,6 +173,7 @@ impl Fetch {
             Err(outcome) => self.end_peer(now, at, outcome, Some(CloseHow::Reset), out),
         }
         self.advance(now, out);
+        self.told = false;
     }
 
     /// The connection is gone, or could not be made. Not to be called after a `Close` action, which frees the slot.
@@ -209,6 +221,9 @@ impl Fetch {
             match session.tick(now, &self.config.peer) {
                 PeerTimer::Nothing => {}
                 PeerTimer::Lost => self.counters.requests_repeated += lost,
+                PeerTimer::Held(fault) => {
+                    self.end_peer(now, at, PeerOutcome::Fault(fault), Some(CloseHow::Reset), out);
+                }
                 PeerTimer::Silent(stage) => {
                     let outcome = match stage {
                         Stage::Connect => PeerOutcome::ConnectFailed(ConnectFailure::Timeout),
@@ -226,6 +241,18 @@ impl Fetch {
         if !self.finished {
             self.fail(now, FailReason::Aborted, out);
         }
+    }
+
+    /// Connections that go on although the fetch has succeeded, to be asked for right after `Done`, and only with
+    /// [`FetchConfig::giving`]: their peers lack the info dict, and want it. No `Close` was issued for them; what comes
+    /// over them belongs to their servers from now on.
+    pub fn handovers(&mut self) -> Vec<Handover> {
+        std::mem::take(&mut self.handovers)
+    }
+
+    /// How many of these wait to be asked for.
+    pub fn handover_count(&self) -> usize {
+        self.handovers.len()
     }
 
     /// When [`tick`](Self::tick) must be called next; `None` once it is finished. After a tick at that time the answer is
@@ -310,7 +337,8 @@ impl Fetch {
         }
         let config = &*self.config;
         loop {
-            let Peer { slot, candidate, session, size, offered_at, channel, .. } = &mut self.peers[at];
+            let Peer { slot, candidate, session, size, offered_at, channel, exchanges, .. } =
+                &mut self.peers[at];
             let rest = &mut input;
             let event = out
                 .write(*slot, move |bytes| {
@@ -329,6 +357,19 @@ impl Fetch {
                         let only = self.distrusted.contains(&offered).then_some(*slot);
                         self.assemblies.push(Assembly::new(offered, only));
                     }
+                }
+                Some(PeerEvent::EmptyHanded(fault)) => {
+                    if self.candidates.len() >= config.hold_below || config.hold_for.is_zero() {
+                        return Err(PeerOutcome::Fault(fault));
+                    }
+                    self.peers[at].session.hold(now + config.hold_for);
+                    self.counters.held = self.counters.held.saturating_add(1);
+                }
+                Some(PeerEvent::Exchanged(message)) => {
+                    self.counters.exchanges = self.counters.exchanges.saturating_add(1);
+                    *exchanges += 1;
+                    let message = message.filter(|_| *exchanges <= EXCHANGES_MAX);
+                    self.told |= exchange(message, &mut self.counters, config, out);
                 }
                 Some(PeerEvent::Piece { index, bytes }) => {
                     let giver = Giver { slot: *slot, addr: candidate.addr };
@@ -425,6 +466,10 @@ impl Fetch {
         self.ask(now, out);
         self.connect(now, out);
         if self.peers.is_empty() && self.candidates.is_empty() && !self.more_expected {
+            if self.told {
+                self.wake_at = Some(now);
+                return;
+            }
             let reason = match self.candidates.any_offered() {
                 true => FailReason::Exhausted,
                 false => FailReason::NoCandidates,
@@ -489,6 +534,12 @@ impl Fetch {
         while let Some(peer) = self.peers.first() {
             let me = Giver { slot: peer.slot, addr: peer.candidate.addr };
             let other_size = peer.size.is_some_and(|size| size.bytes() != raw.len());
+            if let Some(giving) = self.config.giving.clone()
+                && peer.session.wants_metadata()
+            {
+                self.hand_over(now, giving, out);
+                continue;
+            }
             let (outcome, how) = if other_size {
                 (PeerOutcome::WrongSize, CloseHow::Reset)
             } else if liars.contains(&me) {
@@ -511,6 +562,18 @@ impl Fetch {
         self.finish();
         let givers = givers.into_iter().map(|giver| giver.addr).collect();
         out.done(Fetched { raw, verified_by, givers, lasted: now.saturating_sub(self.started) });
+    }
+
+    /// The connection to the first peer goes on, to give it what it has not got.
+    fn hand_over(&mut self, now: Duration, giving: Arc<GivingConfig>, out: &mut Output) {
+        let Some(Peer { slot, candidate, session, channel, .. }) = self.peers.first_mut() else { return };
+        let (frames, remote_id) = session.take_framing();
+        let channel = std::mem::replace(channel, Channel::Plain);
+        let server = MetadataServer::continuing(giving, self.info_hash, channel, frames, remote_id, now);
+        let (slot, addr) = (*slot, candidate.addr);
+        self.handovers.push(Handover { slot, addr, server: Box::new(server) });
+        self.counters.handed_over = self.counters.handed_over.saturating_add(1);
+        self.end_peer(now, 0, PeerOutcome::NotNeeded, None, out);
     }
 
     /// A complete assembly has come out wrong.
@@ -592,6 +655,33 @@ impl Fetch {
     }
 }
 
+/// Names the peers of a message to the owner, those first that are most likely to be of use. Whether there were any.
+fn exchange(
+    message: Option<PexMessage<'_>>,
+    counters: &mut FetchCounters,
+    config: &FetchConfig,
+    out: &mut Output,
+) -> bool {
+    let room = EXCHANGED_MAX.saturating_sub(counters.exchanged) as usize;
+    let Some(message) = message.filter(|_| room > 0) else {
+        counters.exchanges_refused = counters.exchanges_refused.saturating_add(1);
+        return false;
+    };
+    let mut peers: Vec<PexPeer> = message.peers().collect();
+    peers.sort_by_key(|peer| peer.flags.rank());
+    peers.truncate(room);
+    counters.exchanged += peers.len() as u32;
+    for peer in &peers {
+        let hint = peer.flags.transport(config.transports.allowed_at(peer.addr.ip()));
+        out.exchanged(Candidate::new(peer.addr, PeerSource::Exchange), hint);
+    }
+    !peers.is_empty()
+}
+
+/// Messages by which one peer may tell of others: BEP 11 allows one a minute, and we stay for less.
+const EXCHANGES_MAX: u32 = 4;
+/// Peers that one fetch takes from others: twice as many as are tried in all.
+const EXCHANGED_MAX: u32 = 256;
 /// A piece that was asked for so long ago may be asked for at a second peer, if that has nothing else to do.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 /// The wait after the owner had no socket to spare.

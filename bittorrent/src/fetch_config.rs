@@ -1,8 +1,11 @@
 //! The settings of a fetch.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use crate::{PeerId, PeerLimits, TransportPolicy, peer_session::{CONNECT_TIMEOUT_MIN, STAGE_TIMEOUT_MIN}};
+use crate::{
+    GivingConfig, PeerId, PeerLimits, TransportPolicy,
+    peer_session::{CONNECT_TIMEOUT_MIN, STAGE_TIMEOUT_MIN},
+};
 
 /// Settings that all fetches of a process share.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,14 @@ pub struct FetchConfig {
     pub peer: PeerLimits,
     /// What peers are reached by; TCP alone by default.
     pub transports: TransportPolicy,
+    /// How long a peer without the info dict is kept for what it may tell of others (BEP 11), while few endpoints wait to be
+    /// tried; 4 s. libtorrent tells within a second or two of the handshake. 0 keeps nobody.
+    pub hold_for: Duration,
+    /// Endpoints that wait to be tried beside which nobody is kept; 4.
+    pub hold_below: usize,
+    /// Peers that are kept and want the info dict themselves are given it when it has come: see
+    /// [`Fetch::handovers`](crate::Fetch::handovers). `None` (the default) gives nothing.
+    pub giving: Option<Arc<GivingConfig>>,
 }
 
 impl FetchConfig {
@@ -40,6 +51,9 @@ impl FetchConfig {
             time_with_progress_max: Duration::from_secs(60),
             peer: PeerLimits::default(),
             transports: TransportPolicy::default(),
+            hold_for: Duration::from_secs(4),
+            hold_below: 4,
+            giving: None,
         }
     }
 
@@ -64,7 +78,8 @@ impl FetchConfig {
         let shortest = peer.stage_timeout.min(peer.rerequest_after);
         if peer.connect_timeout < CONNECT_TIMEOUT_MIN
             || shortest < STAGE_TIMEOUT_MIN
-            || peer.metadata_timeout <= peer.rerequest_after {
+            || peer.metadata_timeout <= peer.rerequest_after
+        {
             return Err(ConfigError::StageTimeouts);
         }
         if self.time_max < peer.connect_timeout || self.time_with_progress_max < self.time_max {

@@ -69,6 +69,14 @@ impl HandshakeReader {
         Self { bytes: [0; Handshake::LEN], filled: 0 }
     }
 
+    /// A reader that has seen the length and the name of the protocol.
+    pub(crate) fn after_protocol() -> Self {
+        let mut reader = Self::new();
+        reader.bytes[..PROTOCOL.len()].copy_from_slice(PROTOCOL);
+        reader.filled = PROTOCOL.len();
+        reader
+    }
+
     /// Takes from the front of `input` what belongs to the handshake; `ours` is what we sent.
     ///
     /// `None` means that bytes are still missing (then `input` is empty).
@@ -76,6 +84,30 @@ impl HandshakeReader {
     /// # Errors
     /// See [`HandshakeError`]; the connection is of no use afterwards.
     pub fn read(&mut self, ours: &Handshake, input: &mut &[u8]) -> Result<Option<Handshake>, HandshakeError> {
+        let whole = self.fill(input)?;
+        if self.filled >= PEER_ID_AT && self.bytes[INFO_HASH_AT..PEER_ID_AT] != ours.info_hash.as_bytes()[..]
+        {
+            return Err(HandshakeError::OtherInfoHash);
+        }
+        match whole {
+            Some(theirs) if theirs.peer_id == ours.peer_id => Err(HandshakeError::SelfConnection),
+            other => Ok(other),
+        }
+    }
+
+    /// The same for a connection that the other side has opened: it says which torrent it is for. `own` is how we name
+    /// ourselves.
+    ///
+    /// # Errors
+    /// See [`HandshakeError`]; the connection is of no use afterwards.
+    pub fn read_any(&mut self, own: PeerId, input: &mut &[u8]) -> Result<Option<Handshake>, HandshakeError> {
+        match self.fill(input)? {
+            Some(theirs) if theirs.peer_id == own => Err(HandshakeError::SelfConnection),
+            other => Ok(other),
+        }
+    }
+
+    fn fill(&mut self, input: &mut &[u8]) -> Result<Option<Handshake>, HandshakeError> {
         let room = self.bytes.get_mut(self.filled..).unwrap_or(&mut []);
         let taken = room.len().min(input.len());
         let (now, later) = input.split_at(taken);
@@ -89,22 +121,18 @@ impl HandshakeReader {
         if self.bytes[..seen] != PROTOCOL[..seen] {
             return Err(HandshakeError::NotBitTorrent);
         }
-        if self.filled >= PEER_ID_AT && self.bytes[INFO_HASH_AT..PEER_ID_AT] != ours.info_hash.as_bytes()[..]
-        {
-            return Err(HandshakeError::OtherInfoHash);
-        }
         if self.filled < Handshake::LEN {
             return Ok(None);
         }
-        let mut theirs = Handshake { reserved: [0; 8], info_hash: ours.info_hash, peer_id: ours.peer_id };
-        theirs.reserved.copy_from_slice(&self.bytes[PROTOCOL.len()..INFO_HASH_AT]);
-        let mut peer_id = [0; PeerId::LEN];
+        let (mut reserved, mut info_hash, mut peer_id) = ([0; 8], [0; 20], [0; PeerId::LEN]);
+        reserved.copy_from_slice(&self.bytes[PROTOCOL.len()..INFO_HASH_AT]);
+        info_hash.copy_from_slice(&self.bytes[INFO_HASH_AT..PEER_ID_AT]);
         peer_id.copy_from_slice(&self.bytes[PEER_ID_AT..]);
-        theirs.peer_id = PeerId::from_bytes(peer_id);
-        if theirs.peer_id == ours.peer_id {
-            return Err(HandshakeError::SelfConnection);
-        }
-        Ok(Some(theirs))
+        Ok(Some(Handshake {
+            reserved,
+            info_hash: InfoHash::from_bytes(info_hash),
+            peer_id: PeerId::from_bytes(peer_id),
+        }))
     }
 }
 
@@ -114,7 +142,7 @@ impl Default for HandshakeReader {
     }
 }
 
-const PROTOCOL: &[u8; 20] = b"\x13BitTorrent protocol";
+pub(crate) const PROTOCOL: &[u8; 20] = b"\x13BitTorrent protocol";
 const INFO_HASH_AT: usize = 28;
 const PEER_ID_AT: usize = 48;
 /// BEP 10: bit 20 from the right of the reserved bytes.

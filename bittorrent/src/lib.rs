@@ -5,6 +5,7 @@
 //! [`Action`]s in a reused [`Output`].
 //!
 //! - [`Fetch`] gets one info dict from several peers over the peer wire (BEP 3, 9, 10) and verifies it.
+//! - [`MetadataServer`] gives info dicts to peers that ask for them.
 //! - [`mse`] is the message stream encryption that some peers insist on.
 //! - [`Torrent`] is what an info dict (v1, v2 or hybrid; BEP 3, 47, 52) says, with its names made readable.
 //! - [`utp`] is uTP (BEP 29): connections over UDP, the only ones that some peers take.
@@ -39,6 +40,7 @@
 
 mod action;
 mod assembly;
+mod byte_budget;
 mod candidates;
 mod channel;
 mod counters;
@@ -50,6 +52,7 @@ mod file_list;
 mod file_tree;
 pub mod handshake;
 mod info_dict;
+mod metadata_server;
 pub mod mse;
 mod names;
 mod outcome;
@@ -60,10 +63,12 @@ mod request_pipeline;
 mod torrent;
 mod transport;
 pub mod ut_metadata;
+pub mod ut_pex;
 pub mod utp;
 pub mod wire;
 
 pub use action::{Action, CloseHow, Output, Slot};
+pub use byte_budget::ByteBudget;
 pub use candidates::{Admission, Candidate, PeerSource};
 pub use counters::{FetchCounters, TransportCounters};
 pub use display_safe::{display_safe, display_safe_path};
@@ -71,6 +76,7 @@ pub use fetch::Fetch;
 pub use fetch_config::{ConfigError, ENDPOINTS_CEILING, FetchConfig};
 pub use handshake::{Handshake, HandshakeReader};
 pub use info_dict::{InfoError, InfoLimits, SOURCE_BYTES_MAX};
+pub use metadata_server::{GivingConfig, GivingEnd, Handover, MetadataServer};
 pub use outcome::{
     ConnectFailure, Disconnect, FailReason, FetchFailure, Fetched, PeerOutcome, PeerReport, Stage, VerifiedBy,
 };

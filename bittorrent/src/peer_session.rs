@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::{
     Handshake, HandshakeReader, PeerFault, PeerId, Stage,
-    extension_handshake::{ExtensionHandshake, SizeClaim, UT_METADATA_ID},
+    extension_handshake::{ExtensionHandshake, OwnHandshake, SizeClaim, UT_METADATA_ID, UT_PEX_ID},
     request_pipeline::RequestPipeline,
     ut_metadata::{self, MetadataMessage, MetadataSize, SizeError},
+    ut_pex::PexMessage,
     wire::{self, Frame, FrameReader},
 };
 
@@ -55,6 +56,11 @@ pub enum PeerEvent<'a> {
         /// As long as [`MetadataSize::piece_len`] says.
         bytes: &'a [u8],
     },
+    /// The peer cannot give the info dict, for this reason, but will tell of other peers. Comes once; whoever does not want to
+    /// wait for these ([`PeerSession::hold`]) hangs up.
+    EmptyHanded(PeerFault),
+    /// The peer tells of other peers; `None` when it cannot be read.
+    Exchanged(Option<PexMessage<'a>>),
 }
 
 /// What the passing of time has brought.
@@ -66,6 +72,8 @@ pub enum PeerTimer {
     Lost,
     /// The peer is to be given up.
     Silent(Stage),
+    /// The peer was kept for what it may tell long enough; this is why it was of no other use.
+    Held(PeerFault),
 }
 
 /// The state machine of one connection.
@@ -129,7 +137,8 @@ impl PeerSession {
                 return Err(PeerFault::NoExtensionProtocol);
             }
             // Theirs comes with their handshake, so that waiting for this costs no round trip.
-            wire::write_extended(out, 0, |out| ExtensionHandshake::write_own(client, out));
+            let own = OwnHandshake { client, takes_pex: true, metadata_size: None };
+            wire::write_extended(out, 0, |out| own.write(out));
             self.progress.enter(Stage::ExtensionHandshake, now);
             return Ok(Some(PeerEvent::Passed));
         }
@@ -170,6 +179,9 @@ impl PeerSession {
                     MetadataMessage::Unknown { .. } => Ok(Some(PeerEvent::Passed)),
                 }
             }
+            Frame::Extended { id: UT_PEX_ID, payload } => {
+                Ok(Some(PeerEvent::Exchanged(PexMessage::parse(payload).ok())))
+            }
             Frame::Extended { payload, .. } => {
                 let theirs = ExtensionHandshake::parse(payload).map_err(|_| PeerFault::MalformedMessage)?;
                 if let (None, Some(name)) = (&self.client, theirs.client) {
@@ -178,8 +190,7 @@ impl PeerSession {
                 if theirs.is_rtorrent() || self.peer_id.is_some_and(|id| id.is_rtorrent()) {
                     self.pipeline.serial();
                 }
-                let (id, size) = (theirs.ut_metadata, theirs.metadata_size);
-                self.progress.extension_handshake(now, limits, id, size)
+                self.progress.extension_handshake(now, limits, &theirs)
             }
         }
     }
@@ -190,8 +201,38 @@ impl PeerSession {
         wire::write_extended(out, self.progress.remote_id, |out| ut_metadata::write_request(out, index));
     }
 
+    /// Keeps a peer that came empty-handed until then, for what it may tell.
+    pub fn hold(&mut self, until: Duration) {
+        if let Some(held) = &mut self.progress.held {
+            held.until = Some(until);
+        }
+    }
+
+    /// Until when the peer is kept for what it may tell, if it is.
+    pub fn held_until(&self) -> Option<Duration> {
+        self.progress.held.and_then(|held| held.until)
+    }
+
+    /// Why a peer that is kept came empty-handed.
+    pub fn held_for(&self) -> Option<PeerFault> {
+        self.progress.held.map(|held| held.fault)
+    }
+
+    /// Whether the peer has no info dict itself as yet, and would take it from us.
+    pub fn wants_metadata(&self) -> bool {
+        self.held_for() == Some(PeerFault::NoMetadataYet) && self.progress.remote_id != 0
+    }
+
+    /// What goes on with the connection after the session: its framing, and the id under which the peer takes `ut_metadata`.
+    pub(crate) fn take_framing(&mut self) -> (FrameReader, u8) {
+        (std::mem::take(&mut self.frames), self.progress.remote_id)
+    }
+
     /// Looks at the clock.
     pub fn tick(&mut self, now: Duration, limits: &PeerLimits) -> PeerTimer {
+        if let Some(Held { fault, until: Some(until) }) = self.progress.held {
+            return if now >= until { PeerTimer::Held(fault) } else { PeerTimer::Nothing };
+        }
         match self.progress.stage {
             Stage::Metadata => self.pipeline.tick(now, limits),
             stage if now >= self.progress.since + stage_timeout(stage, limits) => PeerTimer::Silent(stage),
@@ -201,6 +242,9 @@ impl PeerSession {
 
     /// When [`tick`](Self::tick) is to be called next. `None`: nothing is waited for.
     pub fn deadline(&self, limits: &PeerLimits) -> Option<Duration> {
+        if let Some(until) = self.held_until() {
+            return Some(until);
+        }
         match self.progress.stage {
             Stage::Metadata => self.pipeline.deadline(limits),
             stage => Some(self.progress.since + stage_timeout(stage, limits)),
@@ -273,21 +317,29 @@ struct Progress {
     /// The id under which the peer takes `ut_metadata`; 0 before its extension handshake.
     remote_id: u8,
     size: Option<MetadataSize>,
+    held: Option<Held>,
+}
+
+/// A peer without the info dict.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    fault: PeerFault,
+    until: Option<Duration>,
 }
 
 impl Progress {
     fn new(now: Duration) -> Self {
         let spent = [Duration::ZERO; Stage::COUNT];
-        Self { stage: Stage::Connect, since: now, spent, remote_id: 0, size: None }
+        Self { stage: Stage::Connect, since: now, spent, remote_id: 0, size: None, held: None }
     }
 
     fn extension_handshake(
         &mut self,
         now: Duration,
         limits: &PeerLimits,
-        id: Option<u8>,
-        size: SizeClaim,
+        theirs: &ExtensionHandshake<'_>,
     ) -> Result<Option<PeerEvent<'static>>, PeerFault> {
+        let (id, size) = (theirs.ut_metadata, theirs.metadata_size);
         if let Some(known) = self.size {
             // A later handshake updates the first (BEP 10); what it leaves out stays as it was.
             if let Some(id) = id {
@@ -299,18 +351,20 @@ impl Progress {
                 _ => Err(PeerFault::SizeChanged),
             };
         }
-        self.remote_id = id.ok_or(PeerFault::NoUtMetadata)?;
-        let claimed = match size {
-            SizeClaim::Absent => return Err(PeerFault::NoMetadataYet),
-            SizeClaim::NotANumber => return Err(PeerFault::SizeInvalid),
-            SizeClaim::Bytes(claimed) => claimed,
+        if let Some(id) = id {
+            self.remote_id = id;
+        }
+        let size = match offered(self.remote_id, size, limits.metadata_bytes_max) {
+            Ok(size) => size,
+            Err(_) if self.held.is_some() => return Ok(Some(PeerEvent::Passed)),
+            Err(fault) if theirs.ut_pex.is_some() && may_tell(fault) => {
+                self.held = Some(Held { fault, until: None });
+                return Ok(Some(PeerEvent::EmptyHanded(fault)));
+            }
+            Err(fault) => return Err(fault),
         };
-        let size = MetadataSize::new(claimed, limits.metadata_bytes_max).map_err(|error| match error {
-            SizeError::Zero => PeerFault::NoMetadataYet,
-            SizeError::Negative => PeerFault::SizeInvalid,
-            SizeError::TooLarge => PeerFault::SizeTooLarge,
-        })?;
         self.size = Some(size);
+        self.held = None;
         self.enter(Stage::Metadata, now);
         Ok(Some(PeerEvent::Offered(size)))
     }
@@ -322,6 +376,28 @@ impl Progress {
         self.stage = stage;
         self.since = now;
     }
+}
+
+/// The size of the info dict that a peer offers, or why it offers none.
+fn offered(remote_id: u8, size: SizeClaim, bytes_max: u32) -> Result<MetadataSize, PeerFault> {
+    if remote_id == 0 {
+        return Err(PeerFault::NoUtMetadata);
+    }
+    let claimed = match size {
+        SizeClaim::Absent => return Err(PeerFault::NoMetadataYet),
+        SizeClaim::NotANumber => return Err(PeerFault::SizeInvalid),
+        SizeClaim::Bytes(claimed) => claimed,
+    };
+    MetadataSize::new(claimed, bytes_max).map_err(|error| match error {
+        SizeError::Zero => PeerFault::NoMetadataYet,
+        SizeError::Negative => PeerFault::SizeInvalid,
+        SizeError::TooLarge => PeerFault::SizeTooLarge,
+    })
+}
+
+/// Whether a peer that cannot give the info dict for this reason is worth hearing about others.
+const fn may_tell(fault: PeerFault) -> bool {
+    matches!(fault, PeerFault::NoUtMetadata | PeerFault::NoMetadataYet)
 }
 
 fn stage_timeout(stage: Stage, limits: &PeerLimits) -> Duration {
@@ -395,7 +471,7 @@ mod tests {
 
         let (events, written) = feed(&mut session, at(10), HELLO);
         assert_eq!(events, Ok(vec![]));
-        assert_eq!(written, b"\0\0\0\x21\x14\0d1:md11:ut_metadatai2ee1:v2:ixe");
+        assert_eq!(written, b"\0\0\0\x2c\x14\0d1:md11:ut_metadatai2e6:ut_pexi1ee1:v2:ixe");
         assert_eq!((session.stage(), session.room(at(10))), (Stage::ExtensionHandshake, 0));
 
         feed(&mut session, at(20), OFFER).0.unwrap();

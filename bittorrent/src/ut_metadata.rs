@@ -146,13 +146,30 @@ pub fn write_reject(out: &mut Vec<u8>, piece: i64) {
     write_header(out, 2, piece);
 }
 
+/// Appends a piece of an info dict: the header that gives it, and its bytes. Whether there is such a piece.
+pub fn write_data(out: &mut Vec<u8>, piece: u32, info_dict: &[u8]) -> bool {
+    let Some(start) = (piece as usize).checked_mul(PIECE_BYTES) else { return false };
+    let Some(rest) = info_dict.get(start..).filter(|rest| !rest.is_empty()) else { return false };
+    write_dict(out, 1, i64::from(piece), i64::try_from(info_dict.len()).ok());
+    out.extend_from_slice(&rest[..rest.len().min(PIECE_BYTES)]);
+    true
+}
+
 fn write_header(out: &mut Vec<u8>, msg_type: i64, piece: i64) {
+    write_dict(out, msg_type, piece, None);
+}
+
+fn write_dict(out: &mut Vec<u8>, msg_type: i64, piece: i64, total_size: Option<i64>) {
     let mut writer = Writer::new(out);
     writer.begin_dict();
     writer.bytes(b"msg_type");
     writer.int(msg_type);
     writer.bytes(b"piece");
     writer.int(piece);
+    if let Some(total_size) = total_size {
+        writer.bytes(b"total_size");
+        writer.int(total_size);
+    }
     writer.end();
 }
 

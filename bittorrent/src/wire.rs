@@ -1,9 +1,12 @@
 //! The peer wire's framing (BEP 3): messages with a length before them, over a stream cut anywhere.
 //!
-//! Of all messages an indexer wants two: the extension handshake (BEP 10) and `ut_metadata` (BEP 9). Everything else
-//! is skipped by counting, so that a bitfield of a megabyte costs no memory.
+//! Of all messages an indexer wants three: the extension handshake (BEP 10), `ut_metadata` (BEP 9) and `ut_pex` (BEP 11).
+//! Everything else is skipped by counting, so that a bitfield of a megabyte costs no memory.
 
-use crate::{extension_handshake::UT_METADATA_ID, ut_metadata::PIECE_BYTES};
+use crate::{
+    extension_handshake::{UT_METADATA_ID, UT_PEX_ID},
+    ut_metadata::PIECE_BYTES,
+};
 
 /// One message, or what is left of one that was skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +18,7 @@ pub enum Frame<'a> {
         /// The message's id: 0 choke, 4 have, 5 bitfield, 9 port, 20 extended, ...
         id: u8,
     },
-    /// An extended message (id 20) that is for us: id 0 or [`UT_METADATA_ID`].
+    /// An extended message (id 20) that is for us: id 0, [`UT_METADATA_ID`] or [`UT_PEX_ID`].
     Extended {
         /// The id within the extension protocol.
         id: u8,
@@ -184,7 +187,7 @@ fn kind_of(length: u32, id: u8, extended_id: u8) -> Result<Kind, WireError> {
         (0, _) => Ok(Kind::KeepAlive),
         (1, EXTENDED) => Err(WireError::EmptyExtended),
         (_, EXTENDED) if length > EXTENDED_BYTES_MAX => Err(WireError::MessageTooLong(length)),
-        (_, EXTENDED) if extended_id == 0 || extended_id == UT_METADATA_ID => {
+        (_, EXTENDED) if matches!(extended_id, 0 | UT_METADATA_ID | UT_PEX_ID) => {
             Ok(Kind::Wanted { length: (length - 2) as usize })
         }
         (_, EXTENDED) => Ok(Kind::Skip { left: length - 2 }),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Fetch, Peer};
 use crate::{
-    Candidate, CloseHow, Handshake, Output, PeerOutcome, Slot, Transport, candidates::Urgency,
+    Candidate, CloseHow, Handshake, Output, PeerFault, PeerOutcome, Slot, Transport, candidates::Urgency,
     channel::Channel, peer_session::PeerSession,
 };
 
@@ -12,7 +12,10 @@ impl Fetch {
     /// Connects to candidates while there is room, and reason to.
     pub(super) fn connect(&mut self, now: Duration, out: &mut Output) {
         self.awaits_connect = false;
-        while self.peers.len() < self.config.peers_max.max(1) && !self.candidates.is_empty() {
+        while !self.candidates.is_empty() {
+            if self.peers.len() >= self.config.peers_max.max(1) && self.first_held().is_none() {
+                return;
+            }
             if let Some(at) = self.no_connects_before(now) {
                 self.wake_at = Some(self.wake_at.map_or(at, |wake| wake.min(at)));
                 return;
@@ -25,6 +28,12 @@ impl Fetch {
                 self.wake_at = self.wake_at.into_iter().chain(self.candidates.next_at()).min();
                 return;
             };
+            if self.peers.len() >= self.config.peers_max.max(1)
+                && let Some((at, fault)) = self.first_held()
+            {
+                // Whoever may have the info dict goes before those who only tell of others.
+                self.end_peer(now, at, PeerOutcome::Fault(fault), Some(CloseHow::Reset), out);
+            }
             let policy = &self.config.transports;
             if let Some(rival) = policy.allowed_at(candidate.addr.ip()).rival(transport) {
                 self.candidates.also(candidate, rival, Urgency::Unlikely, now + policy.race_after);
@@ -41,10 +50,21 @@ impl Fetch {
                 session: PeerSession::new(ours, now),
                 transport,
                 channel: Channel::new(transport.is_encrypted()),
+                exchanges: 0,
             });
             self.counters.connects += 1;
             out.connect(slot, candidate.addr, self.config.peer.connect_timeout, transport);
         }
+    }
+
+    /// The peer that has been kept longest for what it may tell.
+    fn first_held(&self) -> Option<(usize, PeerFault)> {
+        let held = self
+            .peers
+            .iter()
+            .enumerate()
+            .filter_map(|(at, peer)| Some((peer.session.held_until()?, at, peer.session.held_for()?)));
+        held.min_by_key(|(until, at, _)| (*until, *at)).map(|(_, at, fault)| (at, fault))
     }
 
     /// Until when further peers are not wanted: while one delivers (in the early part of the fetch, lest somebody

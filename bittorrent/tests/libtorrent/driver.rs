@@ -249,6 +249,7 @@ impl Driver {
                 assert!(matches!(how, CloseHow::Flush | CloseHow::Reset));
             }
             Action::Report(report) => self.reports.push(*report),
+            Action::Exchanged { .. } => {}
             Action::Liar(addr) => panic!("{addr} does not lie"),
             Action::Done(fetched) => self.done = Some(*fetched),
             Action::Failed(_) => {}

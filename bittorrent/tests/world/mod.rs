@@ -106,6 +106,8 @@ pub struct World {
     pub closes: Vec<(SocketAddr, CloseHow)>,
     pub reports: Vec<PeerReport>,
     pub liars: Vec<SocketAddr>,
+    /// Peers that other peers have named, and the transport that they were said to take.
+    pub exchanged: Vec<(SocketAddr, Option<Transport>)>,
     pub done: Option<Fetched>,
     pub failed: Option<FetchFailure>,
     pub most_held: usize,
@@ -161,6 +163,7 @@ impl World {
             closes: Vec::new(),
             reports: Vec::new(),
             liars: Vec::new(),
+            exchanged: Vec::new(),
             done: None,
             failed: None,
             most_held: 0,
@@ -292,6 +295,7 @@ impl World {
     /// Does what the fetch wants.
     fn act(&mut self) {
         let mut out = std::mem::take(&mut self.out);
+        let mut told = Vec::new();
         for action in out.drain() {
             assert!(self.done.is_none() && self.failed.is_none(), "{action:?} after the end");
             match action {
@@ -323,6 +327,7 @@ impl World {
                 }
                 Action::Report(report) => self.reports.push(*report),
                 Action::Liar(addr) => self.liars.push(addr),
+                Action::Exchanged { candidate, hint } => told.push((candidate, hint)),
                 Action::Done(fetched) => self.done = Some(*fetched),
                 Action::Failed(failure) => self.failed = Some(failure),
             }
@@ -330,7 +335,12 @@ impl World {
         self.out = out;
         self.most_held = self.most_held.max(self.fetch.bytes_held());
         self.most_open = self.most_open.max(self.open.len());
-        assert_eq!(self.open.len(), self.fetch.peer_count());
+        for (candidate, hint) in told {
+            self.exchanged.push((candidate.addr, hint));
+            self.fetch.add_candidate_by(self.now, candidate, hint, &mut self.out);
+            self.act();
+        }
+        assert_eq!(self.open.len(), self.fetch.peer_count() + self.fetch.handover_count());
     }
 
     /// How the only connection to `addr` ended.

@@ -21,8 +21,8 @@ pub enum Step {
 
 /// Our handshake has 68 bytes.
 pub const HANDSHAKE: usize = 68;
-/// And the extension handshake behind it 6 + 24.
-pub const EXTENSION_HANDSHAKE: usize = HANDSHAKE + 30;
+/// And the extension handshake behind it 6 + 35.
+pub const EXTENSION_HANDSHAKE: usize = HANDSHAKE + 41;
 
 impl Scripted {
     pub fn new(steps: Vec<(usize, Step)>) -> Self {

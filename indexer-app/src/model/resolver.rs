@@ -476,16 +476,10 @@ impl Resolver {
         candidate: Candidate,
         wire: &mut impl FnMut(u32, Slot, Wire<'_>),
     ) {
+        if !self.may_be_tried(id, &candidate, now) {
+            return;
+        }
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let elsewhere = self.loopback_only && !candidate.addr.ip().to_canonical().is_loopback();
-        if elsewhere || self.filter.check(candidate.addr).is_err() {
-            self.unusable += 1;
-            return;
-        }
-        if self.endpoints.rests(&candidate.addr, now) {
-            job.rested += 1;
-            return;
-        }
         if let Some(fetch) = &mut job.fetch {
             fetch.add_candidate(now, candidate, &mut self.out);
             return self.carry_out(id, now, wire);
@@ -502,6 +496,36 @@ impl Resolver {
         } else {
             self.ready.push_back(id);
         }
+    }
+
+    /// A peer of a fetch has named another one.
+    fn offer_exchanged(
+        &mut self,
+        id: u32,
+        now: Duration,
+        candidate: Candidate,
+        hint: Option<Transport>,
+        wire: &mut impl FnMut(u32, Slot, Wire<'_>),
+    ) {
+        if !self.may_be_tried(id, &candidate, now) {
+            return;
+        }
+        let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) else { return };
+        fetch.add_candidate_by(now, candidate, hint, &mut self.out);
+        self.carry_out(id, now, wire);
+    }
+
+    /// Whether a peer is one to be spoken to; counts it if not.
+    fn may_be_tried(&mut self, id: u32, candidate: &Candidate, now: Duration) -> bool {
+        let Some(job) = self.jobs.get_mut(&id) else { return false };
+        let elsewhere = self.loopback_only && !candidate.addr.ip().to_canonical().is_loopback();
+        if elsewhere || self.filter.check(candidate.addr).is_err() {
+            self.unusable += 1;
+            return false;
+        }
+        let rests = self.endpoints.rests(&candidate.addr, now);
+        job.rested += u32::from(rests);
+        !rests
     }
 
     /// Begins the fetch of a job with the peers named so far.
@@ -536,7 +560,7 @@ impl Resolver {
 
     /// Takes out what a fetch wants done, and does it.
     fn carry_out(&mut self, id: u32, now: Duration, wire: &mut impl FnMut(u32, Slot, Wire<'_>)) {
-        let mut over = None;
+        let (mut over, mut told) = (None, Vec::new());
         for action in self.out.drain() {
             match action {
                 Action::Connect { slot, addr, timeout, transport } => {
@@ -559,11 +583,17 @@ impl Resolver {
                     self.endpoints.failed(addr, now);
                     self.endpoints.failed(addr, now);
                 }
+                Action::Exchanged { candidate, hint } => told.push((candidate, hint)),
                 Action::Done(fetched) => over = Some(Ok(fetched.raw)),
                 Action::Failed(failure) => over = Some(Err(failure)),
             }
         }
-        let Some(result) = over else { return };
+        let Some(result) = over else {
+            for (candidate, hint) in told {
+                self.offer_exchanged(id, now, candidate, hint, wire);
+            }
+            return;
+        };
         let Some(job) = self.remove(id) else { return };
         if let Some(fetch) = &job.fetch {
             self.counters.merge(fetch.counters());

@@ -205,7 +205,8 @@ impl Driver {
                 }
                 Action::Write { slot, bytes } => self.world.write(self.now, id(slot), bytes),
                 Action::Close { slot, how: CloseHow::Flush | CloseHow::Reset } => self.world.close(id(slot)),
-                Action::Report(_) => {}
+                // Nobody in this world tells of others.
+                Action::Exchanged { .. } | Action::Report(_) => {}
                 Action::Liar(addr) => {
                     let mut named = self.world.endpoints(torrent).filter(|endpoint| endpoint.addr == addr);
                     match named.next().map(|endpoint| endpoint.nature) {
