@@ -11,6 +11,7 @@ mod search;
 mod show;
 mod stats;
 mod table;
+mod traits;
 
 use std::{io, path::PathBuf};
 

@@ -5,10 +5,11 @@ use std::{
     time::SystemTime,
 };
 
-use super::{CommandError, ask, eprint_line, open_to_ask, show::hex, table, table::Table};
+use super::{CommandError, ask, eprint_line, open_to_ask, show::hex, table, table::Table, traits};
 use crate::{
     cli::SearchOptions,
     db::{ObservedSwarm, Search, SwarmSize},
+    kinds::Kind,
     search::{Cursor, Page, Request},
     settings::Settings,
 };
@@ -47,6 +48,8 @@ fn as_json(page: &Page) -> String {
             "file_count": torrent.file_count,
             "added_at": humantime::format_rfc3339_micros(torrent.added_at).to_string(),
             "popularity": torrent.popularity,
+            "type": torrent.kind.map(Kind::as_str),
+            "traits": torrent.traits().map(|traits| traits::as_json(&traits)),
             "seeders": swarm.map(|swarm| swarm.size.seeders),
             "leechers": swarm.map(|swarm| swarm.size.leechers),
             "scraped_at": swarm.map(|swarm| humantime::format_rfc3339_micros(swarm.at).to_string()),
@@ -126,6 +129,7 @@ mod tests {
                 file_count: 1,
                 added_at: at,
                 popularity: 0,
+                kind: Some(Kind::Video),
                 swarm: size.map(|size| ObservedSwarm { size, at }),
             },
             relevance: 0.0,
@@ -150,6 +154,10 @@ mod tests {
             as_json(&page).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!((&json[0]["seeders"], &json[0]["scraped_whole"]), (&120.into(), &true.into()));
         assert_eq!((&json[1]["leechers"], &json[1]["scraped_whole"]), (&7.into(), &false.into()));
+        assert_eq!(
+            (&json[0]["type"], &json[0]["traits"]["languages"]),
+            (&"video".into(), &serde_json::json!([]))
+        );
         assert_eq!(json[1]["scraped_at"], "1970-01-01T00:00:00.000000Z");
         assert!(json[2]["seeders"].is_null() && json[2]["scraped_at"].is_null());
     }

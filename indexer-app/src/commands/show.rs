@@ -7,7 +7,7 @@ use std::{
 
 use bittorrent::{display_safe, display_safe_path};
 
-use super::{CommandError, ask, open_to_ask, table};
+use super::{CommandError, ask, open_to_ask, table, traits};
 use crate::{
     db::{HashQuery, ObservedSwarm, Show, ShownTorrent, SwarmSize},
     settings::Settings,
@@ -43,10 +43,13 @@ fn as_json(torrent: &ShownTorrent) -> serde_json::Value {
         .map(|(path, length)| serde_json::json!({ "path": path, "length": length }))
         .collect();
     let swarm = torrent.swarm.as_ref();
+    let traits = torrent.traits();
     serde_json::json!({
         "v1": torrent.hashes.v1().map(|hash| hash.to_string()),
         "v2": torrent.hashes.v2().map(hex),
         "name": torrent.name,
+        "type": traits.kind.as_str(),
+        "traits": traits::as_json(&traits),
         "total_size": torrent.total_size,
         "file_count": torrent.file_count,
         "files_whole": torrent.files_whole,
@@ -81,6 +84,7 @@ fn as_text(torrent: &ShownTorrent) -> String {
     if let Some(v2) = torrent.hashes.v2() {
         line("v2", &hex(v2));
     }
+    line("type", &display_safe(&traits::as_text(&torrent.traits())));
     line("magnet", &magnet(torrent));
     line("size", &format!("{} ({} bytes)", table::bytes(u128::from(torrent.total_size)), torrent.total_size));
     if let (Some(count), Some(length)) = (torrent.piece_count, torrent.piece_length) {

@@ -426,7 +426,8 @@ impl Searching<'_> {
 }
 
 /// The columns of a result, but for how it is sorted.
-const COLUMNS: &str = "t.info_hash, t.v2, t.name, t.total_size, t.file_count, t.added_at, t.popularity,
+const COLUMNS: &str =
+    "t.info_hash, t.v2, t.name, t.total_size, t.file_count, t.added_at, t.popularity, t.kind,
     s.seeders, s.leechers, s.scrape_nodes, s.scrape_whole, s.scraped_at";
 
 /// Words close together in a short name, times how popular the torrent is: a bucket more is worth a fifth. What only excludes

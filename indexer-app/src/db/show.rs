@@ -8,7 +8,10 @@ use tea_runtime::{Session, SessionError};
 use tokio_postgres::Row;
 
 use super::{Discovery, Hashes, ObservedSwarm, scrapes, statement};
-use crate::file_list::{self, File};
+use crate::{
+    file_list::{self, File},
+    kinds::{Kind, Traits, classify, classify_name},
+};
 
 /// Torrents that one beginning of a hash is answered with.
 const MATCHES_MAX: i64 = 10;
@@ -120,6 +123,13 @@ pub struct ShownTorrent {
     pub swarm: Option<ObservedSwarm>,
 }
 
+impl ShownTorrent {
+    /// What it is, by its name and files.
+    pub fn traits(&self) -> Traits {
+        classify(&self.name, &self.files)
+    }
+}
+
 impl fmt::Debug for ShownTorrent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ShownTorrent({} {:?}, {} files)", self.hashes.canonical(), self.name, self.files.len())
@@ -206,7 +216,7 @@ pub struct Recent {
 }
 
 const RECENT: &str = "
-select t.info_hash, t.v2, t.name, t.total_size, t.file_count, t.added_at, t.popularity,
+select t.info_hash, t.v2, t.name, t.total_size, t.file_count, t.added_at, t.popularity, t.kind,
     s.seeders, s.leechers, s.scrape_nodes, s.scrape_whole, s.scraped_at
 from (select * from torrents order by added_at desc, info_hash limit $1) t
 left join torrent_stats s using (info_hash)
@@ -227,8 +237,17 @@ pub struct TorrentSummary {
     pub added_at: SystemTime,
     /// log2 bucket of its score.
     pub popularity: i16,
+    /// What it is; `None`: it has not been classified yet.
+    pub kind: Option<Kind>,
     /// How many take part, as last told.
     pub swarm: Option<ObservedSwarm>,
+}
+
+impl TorrentSummary {
+    /// What its name tells, and its type: less than the index knows where the names of files tell more.
+    pub fn traits(&self) -> Option<Traits> {
+        self.kind.map(|kind| classify_name(&self.name, kind))
+    }
 }
 
 impl Session for Recent {
@@ -253,6 +272,7 @@ pub(super) fn summary(row: &Row) -> Result<TorrentSummary, SessionError> {
         file_count: number("file_count")?,
         added_at: statement::column(row, "added_at")?,
         popularity: statement::column(row, "popularity")?,
+        kind: Kind::from_code(statement::column(row, "kind")?),
         swarm: scrapes::observed(row)?,
     })
 }

@@ -171,10 +171,10 @@ impl Ready {
                 *component = storable(component).into_owned();
             }
         }
-        let traits = kinds::classify(&name, &torrent.files);
+        let (traits, marks) = kinds::classify_and_mark(&name, &torrent.files);
         let mut tsv = Lexemes::new(NAME_LEXEMES_MAX);
         // First, so that a name of too many words leaves out words and no marks.
-        for mark in traits.marks().iter().chain(&kinds::extension_marks(&torrent.files)) {
+        for mark in &marks {
             tsv.add_mark(mark);
         }
         tsv.add(&name);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::marks::extension_mark;
+use super::marks;
 use crate::file_list::File;
 
 /// Extensions of a torrent that are marked: those that hold most bytes. What is beyond is a disk's worth of odds and ends.
@@ -171,11 +171,12 @@ pub(super) fn extensions(files: &[File]) -> Vec<(String, u64)> {
 
 /// The marks of the extensions that hold most bytes.
 pub fn extension_marks(files: &[File]) -> Vec<String> {
-    extensions(files)
-        .iter()
-        .take(EXTENSIONS_MAX)
-        .filter_map(|(extension, _)| extension_mark(extension))
-        .collect()
+    marks_of(&extensions(files)).collect()
+}
+
+/// The marks of the first of these.
+pub(super) fn marks_of(extensions: &[(String, u64)]) -> impl Iterator<Item = String> {
+    extensions.iter().take(EXTENSIONS_MAX).map(|(extension, _)| marks::of('x', extension))
 }
 
 #[cfg(test)]

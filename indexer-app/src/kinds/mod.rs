@@ -18,12 +18,19 @@
 //! | `:l:en` | language (ISO 639-1) |
 
 mod classify;
+mod contents;
+mod episodes;
 mod extensions;
+mod group;
 mod kind;
 mod marks;
+mod pieces;
+mod script;
+mod tags;
 mod traits;
+mod years;
 
-pub use classify::{CLASS_VER, classify, classify_name};
+pub use classify::{CLASS_VER, classify, classify_and_mark, classify_name};
 pub use extensions::{EXTENSIONS_MAX, extension_marks};
 pub use kind::Kind;
 pub use marks::{MARK, episode_mark, extension_mark, group_mark, kind_mark, season_mark, year_mark};
