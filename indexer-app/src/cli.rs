@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::{
     search::{PAGE_MAX, Sort},
-    settings::{Layers, SETTINGS, Scope, parse_duration},
+    settings::{Layers, SETTINGS, Scope, parse_duration, parse_size},
 };
 
 /// What the user asked for.
@@ -30,6 +30,22 @@ pub enum Invocation {
         /// As in `Show`, in full.
         hashes: Vec<String>,
     },
+    /// Delete torrents, for good.
+    Delete {
+        /// As in `Show`, in full.
+        hashes: Vec<String>,
+        /// Without being asked.
+        yes: bool,
+    },
+    /// Say what is not to be in the index.
+    Ban(BanCommand),
+    /// Let hashes in again.
+    Unban {
+        /// As in `Show`, in full.
+        hashes: Vec<String>,
+        /// A file with one on each line.
+        file: Option<PathBuf>,
+    },
     /// Show the numbers.
     Stats {
         /// As JSON instead of text.
@@ -44,6 +60,39 @@ pub enum Invocation {
     Migrate,
     /// Show every setting.
     Config,
+}
+
+/// What is to be done about bans.
+#[derive(Debug)]
+pub enum BanCommand {
+    /// Ban hashes, or make a rule.
+    Add {
+        /// 40 hex digits each, or 64.
+        hashes: Vec<String>,
+        /// A file with one on each line.
+        file: Option<PathBuf>,
+        /// Words of names and paths.
+        words: Option<String>,
+        /// Least bytes in all files.
+        size_min: Option<u64>,
+        /// Most bytes in all files.
+        size_max: Option<u64>,
+    },
+    /// Show what is banned.
+    List {
+        /// As JSON instead of text.
+        json: bool,
+    },
+    /// Remove a rule.
+    Remove {
+        /// Its number.
+        rule: i64,
+    },
+    /// Delete what is banned and stored.
+    Apply {
+        /// Only say what would go.
+        dry_run: bool,
+    },
 }
 
 /// How long to run.
@@ -169,6 +218,19 @@ pub fn command() -> Command {
                 ),
         )
         .subcommand(
+            with_settings(Command::new("delete"), false)
+                .about("Delete torrents with their files and numbers; they are never fetched again, unless `indexer unban` says so")
+                .arg(hashes().required(true).num_args(1..=1000))
+                .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do not ask first")),
+        )
+        .subcommand(ban())
+        .subcommand(
+            with_settings(Command::new("unban"), false)
+                .about("Let deleted or banned info-hashes in again")
+                .arg(hashes().num_args(1..=1000).required_unless_present("file"))
+                .arg(hash_file()),
+        )
+        .subcommand(
             with_settings(Command::new("stats"), false)
                 .about("Show nodes by family and client, runs, torrents and the backlog")
                 .arg(json("As JSON")),
@@ -199,8 +261,10 @@ pub fn invocation(matches: &ArgMatches, layers: &mut Layers) -> Result<Invocatio
     let Some((name, given)) = matches.subcommand() else {
         return Err(usage("a command is needed"));
     };
+    // Those of a command of two words stand behind the second.
+    let settings = given.subcommand().map_or(given, |(_, given)| given);
     for definition in SETTINGS {
-        if let Ok(Some(values)) = given.try_get_many::<String>(definition.name) {
+        if let Ok(Some(values)) = settings.try_get_many::<String>(definition.name) {
             layers.add_flag(definition, values.cloned().collect());
         }
     }
@@ -232,6 +296,12 @@ pub fn invocation(matches: &ArgMatches, layers: &mut Layers) -> Result<Invocatio
                 .get_many::<String>("hashes")
                 .map_or_else(Vec::new, |hashes| hashes.cloned().collect()),
         },
+        "delete" => Invocation::Delete { hashes: many(given, "hashes"), yes: flag("yes") },
+        "ban" => ban_of(given)?,
+        "unban" => Invocation::Unban {
+            hashes: many(given, "hashes"),
+            file: given.get_one::<PathBuf>("file").cloned(),
+        },
         "stats" => Invocation::Stats { json: flag("json") },
         "export" => Invocation::Export { output: given.get_one::<PathBuf>("output").cloned() },
         "migrate" => Invocation::Migrate,
@@ -242,6 +312,72 @@ pub fn invocation(matches: &ArgMatches, layers: &mut Layers) -> Result<Invocatio
 
 fn usage(problem: &str) -> clap::Error {
     command().error(clap::error::ErrorKind::ValueValidation, problem)
+}
+
+fn many(given: &ArgMatches, name: &str) -> Vec<String> {
+    given.get_many::<String>(name).map_or_else(Vec::new, |texts| texts.cloned().collect())
+}
+
+fn hashes() -> Arg {
+    Arg::new("hashes").value_name("HASH").help("Info-hash: 40 hex digits, or the 64 of a v2 torrent")
+}
+
+fn hash_file() -> Arg {
+    Arg::new("file").long("file").value_name("FILE").value_parser(value_parser!(PathBuf)).help(
+        "File with an info-hash at the beginning of each line; empty lines and those with # are passed over",
+    )
+}
+
+fn ban() -> Command {
+    let size = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("SIZE").value_parser(|text: &str| parse_size(text)).help(help)
+    };
+    let part =
+        |name: &'static str, about: &'static str| with_settings(Command::new(name), false).about(about);
+    Command::new("ban")
+        .about("Say what is not to be in the index: by info-hash, by words, by size")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            part("add", "Ban info-hashes, or make a rule: what is banned is not fetched or stored; what is stored goes with `ban apply`")
+                .arg(hashes().num_args(1..))
+                .arg(hash_file())
+                .arg(Arg::new("words").long("words").value_name("WORDS").help("Torrents with all of these words in name and paths"))
+                .arg(size("size-min", "Torrents of at least so many bytes, such as 700mib or 2gb"))
+                .arg(size("size-max", "Torrents of at most so many bytes; with --words or --size-min all must hold")),
+        )
+        .subcommand(part("list", "Show the rules, and how many hashes are banned and why").arg(json("As JSON")))
+        .subcommand(
+            part("remove", "Remove a rule; what it has banned stays so until `indexer unban`").arg(
+                Arg::new("rule")
+                    .value_name("RULE")
+                    .required(true)
+                    .value_parser(value_parser!(i64).range(1..))
+                    .help("Its number, as `ban list` shows it"),
+            ),
+        )
+        .subcommand(
+            part("apply", "Delete what is banned and stored, in batches; Ctrl-C ends it, and the next one goes on").arg(
+                Arg::new("dry-run").long("dry-run").action(ArgAction::SetTrue).help("Only say how many and which would go"),
+            ),
+        )
+}
+
+fn ban_of(given: &ArgMatches) -> Result<Invocation, clap::Error> {
+    let Some((name, given)) = given.subcommand() else { return Err(usage("a command is needed")) };
+    Ok(Invocation::Ban(match name {
+        "add" => BanCommand::Add {
+            hashes: many(given, "hashes"),
+            file: given.get_one::<PathBuf>("file").cloned(),
+            words: given.get_one::<String>("words").cloned(),
+            size_min: given.get_one::<u64>("size-min").copied(),
+            size_max: given.get_one::<u64>("size-max").copied(),
+        },
+        "list" => BanCommand::List { json: given.get_flag("json") },
+        "remove" => BanCommand::Remove { rule: given.get_one::<i64>("rule").copied().unwrap_or_default() },
+        "apply" => BanCommand::Apply { dry_run: given.get_flag("dry-run") },
+        other => return Err(usage(&format!("there is no command ban {other}"))),
+    }))
 }
 
 fn with_settings(mut command: Command, crawl: bool) -> Command {

@@ -21,11 +21,11 @@ use bittorrent::TransportSet;
 use mainline::{ReadOnly, own_ids::MOVE_PAUSE};
 
 pub use mainline::IdScheme;
-pub use parse::parse_duration;
 use parse::{
     database_url, duration, host_port, one_line, parse_with, path, plain_text, ranged, read_only, split,
     transport,
 };
+pub use parse::{parse_duration, parse_size};
 pub use profile::{LOOPBACK_BUDGETS, Profile};
 pub use table::{Definition, SETTINGS, Scope};
 

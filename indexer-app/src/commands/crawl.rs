@@ -169,7 +169,7 @@ async fn prepare(
     if !known.is_empty() {
         tracing::info!(nodes = known.len(), "starting from the nodes of the last run");
     }
-    let torrents = ask(database, Stats { runs: 0 }).await?.torrents;
+    let stats = ask(database, Stats { runs: 0 }).await?;
     let fetch = fetch_config(settings)?;
     Ok(Flags {
         dht: Dht::new(&dht_config(settings, &ids, &kept)?, Duration::ZERO)?,
@@ -177,7 +177,8 @@ async fn prepare(
         ports: settings.port_addresses(),
         fetch,
         known: known.iter().map(known_node).collect(),
-        torrents,
+        torrents: stats.torrents,
+        backlog: stats.backlog_due + stats.backlog_taken + stats.backlog_waiting,
         plan: Plan {
             bootstrap: settings.bootstrap.clone(),
             info: InfoLimits { bytes: settings.metadata_bytes_max, ..InfoLimits::default() },

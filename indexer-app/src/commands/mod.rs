@@ -1,11 +1,14 @@
 //! What each command does.
 
+mod ban;
 mod config;
 mod crawl;
+mod delete;
 mod demo;
 mod export;
 mod interruption;
 mod migrate;
+mod progress;
 mod request;
 mod search;
 mod show;
@@ -98,6 +101,9 @@ pub async fn execute(invocation: Invocation, mut layers: Layers, screen: Screen)
         Invocation::Search(options) => search::run(&settings, &options).await,
         Invocation::Show { hash, json } => show::run(&settings, &hash, json).await,
         Invocation::Request { hashes } => request::run(&settings, &hashes).await,
+        Invocation::Delete { hashes, yes } => delete::run(&settings, &hashes, yes).await,
+        Invocation::Ban(command) => ban::run(&settings, command).await,
+        Invocation::Unban { hashes, file } => ban::unban(&settings, &hashes, file.as_deref()).await,
         Invocation::Stats { json } => stats::run(&settings, json).await,
         Invocation::Export { output } => export::run(&settings, output.as_deref()).await,
         Invocation::Migrate => migrate::run(&settings).await,

@@ -6,25 +6,23 @@ use krpc::InfoHash;
 
 use super::{CommandError, ask, open_to_ask};
 use crate::{
-    db::{BacklogNew, BacklogPut, Discovery, Known, KnownHashes},
+    db::{BacklogNew, BacklogPut, Known, KnownHashes},
     settings::Settings,
 };
 
 pub(super) async fn run(settings: &Settings, texts: &[String]) -> Result<(), CommandError> {
     let hashes: Vec<InfoHash> = texts.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
     let database = open_to_ask(settings).await?;
-    let entries = hashes
-        .iter()
-        .map(|hash| BacklogNew { info_hash: *hash, source: Discovery::Requested, hints: Vec::new() })
-        .collect();
+    let entries = hashes.iter().map(|hash| BacklogNew::requested(*hash)).collect();
     let known = ask(&database, KnownHashes(hashes.clone())).await;
-    let put = ask(&database, BacklogPut { entries }).await;
+    let put = ask(&database, BacklogPut { entries, room: None }).await;
     database.close().await;
     put?;
     let mut out = io::stdout().lock();
     for (hash, known) in known? {
         let line = match known {
             Known::Stored => "is indexed already: see `indexer show`",
+            Known::Buried => "was deleted or banned, or is no torrent: `indexer unban` lets it in again",
             Known::No | Known::Due | Known::Waiting => {
                 "is fetched next by the indexer that runs, or will run"
             }
@@ -34,7 +32,7 @@ pub(super) async fn run(settings: &Settings, texts: &[String]) -> Result<(), Com
     Ok(())
 }
 
-fn parse(text: &str) -> Result<InfoHash, CommandError> {
+pub(super) fn parse(text: &str) -> Result<InfoHash, CommandError> {
     // A v2 hash is known in the DHT by its first 20 bytes (BEP 52).
     let digits = if text.len() == 64 && text.is_ascii() { text.get(..40).unwrap_or(text) } else { text };
     digits.parse().map_err(|_| {

@@ -147,6 +147,16 @@ pub fn pool(config: Config, connections: usize) -> Result<Pool, DatabaseError> {
         .map_err(|error| SessionError::Unexpected(error.to_string()).into())
 }
 
+/// Tells the server to give up what the connection is doing when this is waited for: a server does not notice by itself that
+/// nobody waits any more.
+pub fn cancel(client: &deadpool_postgres::Client) -> impl Future<Output = ()> + use<> {
+    let token = client.cancel_token();
+    async move {
+        // Whoever cannot be told ends by itself a little later.
+        let _ = tokio::time::timeout(CONNECT_MAX, token.cancel_query(NoTls)).await;
+    }
+}
+
 /// Makes a database unless it is there; `server` connects to another one of the same server.
 ///
 /// # Errors

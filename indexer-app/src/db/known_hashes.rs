@@ -25,6 +25,8 @@ pub enum Known {
     Due,
     /// It is in the backlog and is to be left alone for now: it was tried in vain, or somebody is trying it.
     Waiting,
+    /// It is never to be fetched: it was deleted or banned, or stands for no torrent.
+    Buried,
 }
 
 impl fmt::Debug for KnownHashes {
@@ -36,6 +38,7 @@ impl fmt::Debug for KnownHashes {
 const KNOWN: &str = "
 select info_hash, 0::int2 as state from torrents where info_hash = any($1)
 union all select alias, 0::int2 from aliases where alias = any($1)
+union all select info_hash, 3::int2 from tombstones where info_hash = any($1)
 union all select info_hash, case when due <= now() then 1::int2 else 2::int2 end from backlog
     where info_hash = any($1)";
 
@@ -52,10 +55,12 @@ impl Session for KnownHashes {
             let state = match statement::column::<i16>(row, "state")? {
                 0 => Known::Stored,
                 1 => Known::Due,
-                _ => Known::Waiting,
+                2 => Known::Waiting,
+                _ => Known::Buried,
             };
             let slot = known.entry(statement::key(row, "info_hash")?).or_insert(state);
-            if state == Known::Stored {
+            // A banned one may be stored still, a stored one wait still.
+            if state == Known::Buried || (state == Known::Stored && *slot != Known::Buried) {
                 *slot = state;
             }
         }

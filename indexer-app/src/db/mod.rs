@@ -5,6 +5,8 @@
 
 mod announces;
 mod backlog;
+mod ban_apply;
+mod bans;
 mod claims;
 mod connect;
 mod error;
@@ -23,15 +25,18 @@ mod statement;
 mod stats;
 mod store_torrents;
 mod text;
+mod tombstones;
 mod torrent;
 mod tsvector;
 
 pub use announces::{Announce, Announced, DecayPopularity, RecordAnnounces, SCORE_HALF_LIFE};
 pub use backlog::{
-    BacklogDone, BacklogFail, BacklogFailed, BacklogNew, BacklogPut, BacklogRelease, BacklogSize,
-    BacklogTake, Failure, Taken, backoff,
+    BacklogFail, BacklogFailed, BacklogGain, BacklogNew, BacklogPut, BacklogRelease, BacklogRenew,
+    BacklogSize, BacklogTake, Failure, Taken, backoff,
 };
-pub use connect::{Database, DatabaseChoice, connect, ensure_database, pool};
+pub use ban_apply::{BanApply, BannedTorrents};
+pub use bans::{ActiveRule, BAN_RULES_MAX, BanAdd, BanList, BanRemove, BanRule, BanRuleError, Banned, Bans};
+pub use connect::{Database, DatabaseChoice, cancel, connect, ensure_database, pool};
 pub use error::{DatabaseError, pool_error, session_error};
 pub use export::{ExportBatch, ExportCursor, ExportNow, ExportRow, NewKeys, Observed};
 pub use identity::{LoadIdentity, SaveIdentity};
@@ -47,5 +52,6 @@ pub use show::{HashQuery, Recent, Show, ShownTorrent, TorrentSummary};
 pub use stats::{NodeStats, RunStats, Statistics, Stats};
 pub use store_torrents::{Rejection, StoreTorrents, Stored};
 pub use text::storable;
+pub use tombstones::{BanHashes, BannedHashes, Bury, DeleteTorrents, StoredTorrent, StoredUnder, Unban};
 pub use torrent::{Discovery, Hashes, History, Listing, NewTorrent};
 pub use tsvector::TsVector;

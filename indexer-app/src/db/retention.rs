@@ -3,7 +3,7 @@
 use deadpool_postgres::Client;
 use tea_runtime::{Session, SessionError};
 
-use super::statement;
+use super::{statement, tombstones};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +45,10 @@ pub struct Tidy {
 pub struct Tidied {
     /// Hashes left in the backlog: when this is near its bound, put fewer.
     pub backlog_rows: u64,
-    /// Hashes removed: those that failed most often, then those of the lowest priority, oldest first.
+    /// Hashes removed: those worth least, by priority and failed tries, of these the oldest first.
     pub backlog_removed: u64,
+    /// Torrents removed that were being stored at the moment that they were banned or deleted.
+    pub banned_removed: u64,
     /// Nodes left.
     pub nodes: u64,
     /// Nodes removed: least fresh first.
@@ -58,10 +60,7 @@ pub struct Tidied {
 }
 
 const BACKLOG: &str = "
-with beyond as (
-    select info_hash from backlog order by tries desc, priority, added_at limit $1
-    for update skip locked
-)
+with beyond as (select info_hash from backlog order by worth, added_at limit $1 for update skip locked)
 delete from backlog b using beyond where b.info_hash = beyond.info_hash";
 
 const NODES: &str = "
@@ -121,6 +120,7 @@ impl Session for Tidy {
                 .await?;
             }
         }
+        done.banned_removed = tombstones::sweep(client).await?;
         done.runs_removed = statement::execute(client, RUNS, &[&limit(limits.runs_max)]).await?;
         Ok(done)
     }

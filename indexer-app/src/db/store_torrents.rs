@@ -7,8 +7,12 @@ use krpc::InfoHash;
 use tea_runtime::{Session, SessionError};
 
 use super::{
-    Listing, NewTorrent, ObservedSwarm, SCORE_HALF_LIFE, TsVector, error::blames_the_data, statement,
+    Banned, Listing, NewTorrent, ObservedSwarm, SCORE_HALF_LIFE, TsVector,
+    bans::{self, Judge, Verdict},
+    error::blames_the_data,
+    statement,
     text::storable,
+    tombstones,
 };
 use crate::{
     file_list::{self, Packed},
@@ -24,7 +28,8 @@ const NAME_LEXEMES_MAX: usize = 4_096;
 const PATH_LEXEMES_MAX: usize = 20_000;
 
 /// Stores torrents that are not there yet, with files and aliases, and takes them out of the backlog. What is
-/// committed when it returns stays so.
+/// committed when it returns stays so. Those that are deleted or banned, by a hash or by a rule, are left out, and their
+/// hashes buried.
 pub struct StoreTorrents {
     /// The batch: 100 to 1000 is cheapest; its order does not matter.
     pub torrents: Vec<NewTorrent>,
@@ -39,6 +44,8 @@ pub struct Stored {
     pub known: u64,
     /// Those that cannot be stored, ever.
     pub rejected: Vec<(InfoHash, Rejection)>,
+    /// Those that are banned or were deleted.
+    pub banned: Banned,
     /// Words of names and paths that were left out because a torrent has too many.
     pub lexemes_refused: u64,
 }
@@ -122,6 +129,7 @@ impl Session for StoreTorrents {
             rejected,
             ..Stored::default()
         };
+        let ready = without_banned(client, ready, &mut stored.banned).await?;
         // Halves of a batch that the database refuses are tried alone, until the torrent that it blames is alone.
         let mut open = vec![ready.as_slice()];
         while let Some(batch) = open.pop() {
@@ -142,6 +150,37 @@ impl Session for StoreTorrents {
         }
         Ok(stored)
     }
+}
+
+/// Leaves out what is banned, and sees to it that it is not fetched again.
+async fn without_banned(
+    client: &Client,
+    ready: Vec<Ready>,
+    banned: &mut Banned,
+) -> Result<Vec<Ready>, SessionError> {
+    let keys = |one: &Ready| [Some(one.key), one.torrent.hashes.alias()].into_iter().flatten();
+    let judge = Judge::load(client, &ready.iter().flat_map(keys).collect::<Vec<_>>()).await?;
+    let (mut welcome, mut unwanted) = (Vec::with_capacity(ready.len()), Vec::new());
+    for one in ready {
+        let paths = one.paths.as_ref().map(|paths| &paths.0);
+        let reason = match judge.verdict(keys(&one), &one.tsv.0, paths, one.torrent.total_size) {
+            Verdict::Welcome => {
+                welcome.push(one);
+                continue;
+            }
+            Verdict::Hash => {
+                banned.by_hash += 1;
+                tombstones::BANNED.to_owned()
+            }
+            Verdict::Rule(rule) => {
+                *banned.by_rule.entry(rule).or_default() += 1;
+                bans::reason(rule)
+            }
+        };
+        unwanted.extend(keys(&one).map(|key| (key, reason.clone())));
+    }
+    tombstones::bury(client, &unwanted).await?;
+    Ok(welcome)
 }
 
 /// Tokenises and packs; what cannot be stored is told apart. Sorted, so that two batches that share torrents lock them

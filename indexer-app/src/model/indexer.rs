@@ -23,11 +23,11 @@ use super::{
     report::Report,
     resolver::{Resolver, ResolverBounds, Settled, Wire},
     scraper::Scraper,
-    storage::{Storage, effect},
+    storage::{Backlog, Storage, effect},
 };
 use crate::db::{
-    Announce, BacklogRelease, BacklogSize, BacklogTake, DecayPopularity, Discovery, Failure, RunEnd,
-    RunProgress, RunReport, SaveRunCounts, ScrapesDue, Tidy,
+    Announce, BacklogRelease, BacklogRenew, BacklogSize, BacklogTake, DecayPopularity, Discovery, Failure,
+    RunEnd, RunProgress, RunReport, SaveRunCounts, ScrapesDue, Tidy,
 };
 
 /// How often what is due is done. 25 ms is far below the pace of one query a second to a remote, and costs a
@@ -59,9 +59,12 @@ const DECAY_MAX: u32 = 5_000;
 /// How long the addresses of bootstrap nodes hold before their names are looked up again, while no contact is known.
 const BOOTSTRAP_AGAIN: Duration = Duration::from_secs(30);
 
-/// How long a hash from the backlog is ours: longer than it waits, is looked up and is fetched. A program that dies gives
-/// them back at its next start, or so late.
-const LEASE: Duration = Duration::from_secs(1800);
+/// How long a hash from the backlog is ours, from when it was taken or its lease was renewed. A program that dies gives them
+/// back at its next start, or so late.
+const LEASE: Duration = Duration::from_secs(900);
+
+/// Seconds between two renewals of the leases: two may be lost before a lease is.
+const RENEW_EVERY: u64 = 240;
 
 /// Hashes being looked up for each that is fetched. A lookup costs a few hundred bytes and waits for most of its time.
 pub const LOOKUPS_PER_FETCH: usize = 10;
@@ -131,7 +134,7 @@ impl Program for Indexer {
     type Effect = AppEffect;
 
     fn init(flags: Flags, cx: &Context, cmd: &mut Cmd<Self>) -> Self {
-        let Flags { mut dht, ids, ports, fetch, known, torrents, plan } = flags;
+        let Flags { mut dht, ids, ports, fetch, known, torrents, backlog, plan } = flags;
         let now = cx.now.since_start();
         let virtual_nodes = dht.virtual_nodes().count();
         // Peers may well be at our own address: other programs may run there.
@@ -162,8 +165,12 @@ impl Program for Indexer {
             intake: Intake::default(),
             resolver: Resolver::new(fetch, filter, bounds, plan.loopback_only),
             scraper: Scraper::default(),
-            storage: Storage::new(plan.run),
-            report: Report::new(virtual_nodes, torrents, plan.fetches, plan.tidy.backlog_rows_max),
+            storage: Storage::new(
+                plan.run,
+                plan.owner.clone(),
+                Backlog::new(backlog, plan.tidy.backlog_rows_max),
+            ),
+            report: Report::new(virtual_nodes, torrents, plan.fetches),
             bound: vec![false; ports.len()],
             ports,
             ending: Ending::Running,
@@ -315,7 +322,9 @@ impl Indexer {
                 // The title that an announce may claim is dropped: anybody can claim any, and the info dict has the right one.
                 HashSource::Announced { peer, .. } => {
                     self.resolver.announced(now, *info_hash, *peer, &mut wire);
-                    self.see(*info_hash, Discovery::Announced, None, cx);
+                    if self.intake.announced(*info_hash, *peer, cx.now) == Seen::New {
+                        self.report.distinct(Discovery::Announced);
+                    }
                     self.announce(*info_hash, ANNOUNCE_WEIGHT, cx);
                     self.settle(cx);
                 }
@@ -463,7 +472,7 @@ impl Indexer {
                         Err(reason) => {
                             // The bytes are what the hash stands for, so it will never be anything else.
                             self.resolver.count_failed(reason);
-                            self.storage.discards.push(hash, cx.now);
+                            self.storage.discards.push((hash, format!("no torrent: {reason}")), cx.now);
                         }
                     }
                 }
@@ -488,6 +497,10 @@ impl Indexer {
             }
             if self.seconds.is_multiple_of(COUNT_EVERY) {
                 cmd.perform(effect(BacklogSize, Answer::Counted));
+            }
+            if self.seconds.is_multiple_of(RENEW_EVERY) {
+                let owner = self.plan.owner.clone();
+                cmd.perform(effect(BacklogRenew { owner, lease: LEASE }, Answer::Renewed));
             }
             if self.seconds.is_multiple_of(TIDY_EVERY) {
                 cmd.perform(effect(Tidy { limits: self.plan.tidy }, Answer::Tidied));
@@ -577,10 +590,9 @@ impl Indexer {
 
     /// The numbers of the run, on their way into the database.
     fn tally(&self, last: bool) -> AppEffect {
-        let save = SaveRunCounts {
-            run: self.plan.run,
-            counts: self.report.counts(&self.dht, &self.scraper, &self.connections.utp),
-        };
+        let counts =
+            self.report.counts(&self.dht, &self.scraper, &self.connections.utp, &self.storage.backlog);
+        let save = SaveRunCounts { run: self.plan.run, counts };
         effect(save, move |result| Answer::Tallied { result, last })
     }
 

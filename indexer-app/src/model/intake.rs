@@ -9,7 +9,10 @@ use std::{
 use krpc::InfoHash;
 use tea_runtime::Time;
 
-use super::recent::RecentHashes;
+use super::{
+    announcers::{Announcers, Heard},
+    recent::RecentHashes,
+};
 use crate::db::{BacklogNew, Discovery};
 
 /// Hashes remembered as seen lately, and at most twice as many: some 20 MB. What is forgotten is asked for once more.
@@ -52,6 +55,8 @@ pub(super) struct Intake {
     /// Announced: there is a peer. A hash that was only sampled counts as new then, since it waits behind others or for
     /// another try.
     announced: RecentHashes,
+    /// By whom: a hash that several networks announce goes before others that were announced.
+    announcers: Announcers,
     waiting: HashMap<InfoHash, BacklogNew>,
     order: VecDeque<InfoHash>,
     oldest: Option<Time>,
@@ -64,6 +69,7 @@ impl Default for Intake {
             recent: RecentHashes::new(RECENT_MAX),
             promising: RecentHashes::new(RECENT_MAX),
             announced: RecentHashes::new(ANNOUNCED_MAX),
+            announcers: Announcers::default(),
             waiting: HashMap::new(),
             order: VecDeque::new(),
             oldest: None,
@@ -82,10 +88,31 @@ impl Intake {
         now: Time,
     ) -> Seen {
         let is_new = self.remember(hash, source);
+        self.take_up(hash, source, false, hint, is_new, now)
+    }
+
+    /// A peer announced itself for a hash.
+    pub(super) fn announced(&mut self, hash: InfoHash, peer: SocketAddr, now: Time) -> Seen {
+        let is_new = self.remember(hash, Discovery::Announced);
+        let heard = self.announcers.hear(hash, peer.ip());
+        let is_new = is_new || heard == Heard::OftenNow;
+        self.take_up(hash, Discovery::Announced, heard != Heard::Seldom, None, is_new, now)
+    }
+
+    fn take_up(
+        &mut self,
+        hash: InfoHash,
+        source: Discovery,
+        often: bool,
+        hint: Option<SocketAddr>,
+        is_new: bool,
+        now: Time,
+    ) -> Seen {
         if let Some(entry) = self.waiting.get_mut(&hash) {
             if rank(source) > rank(entry.source) {
                 entry.source = source;
             }
+            entry.often |= often;
             if let Some(hint) = hint
                 && entry.hints.len() < HINTS_MAX
                 && !entry.hints.contains(&hint)
@@ -102,7 +129,8 @@ impl Intake {
             self.refused += 1;
             return Seen::Refused;
         }
-        self.waiting.insert(hash, BacklogNew { info_hash: hash, source, hints: hint.into_iter().collect() });
+        self.waiting
+            .insert(hash, BacklogNew { info_hash: hash, source, often, hints: hint.into_iter().collect() });
         self.order.push_back(hash);
         self.oldest.get_or_insert(now);
         Seen::New
@@ -226,6 +254,22 @@ mod tests {
         for source in [Discovery::Announced, Discovery::Sampled, Discovery::Overheard] {
             assert_eq!(seen(2, source), Seen::Again);
         }
+    }
+
+    #[test]
+    fn a_hash_is_new_once_more_when_several_networks_have_announced_it() {
+        let mut intake = Intake::default();
+        let mut announced = |network: u8, host: u8| {
+            let seen = intake.announced(hash(1), SocketAddr::from(([20, 0, network, host], 1)), Time::ZERO);
+            (seen, intake.batch(Time::ZERO, true).map(|batch| batch[0].often))
+        };
+        assert_eq!(announced(1, 1), (Seen::New, Some(false)));
+        for host in 2..10 {
+            assert_eq!(announced(1, host), (Seen::Again, None), "one network is one voice");
+        }
+        assert_eq!(announced(2, 1), (Seen::Again, None));
+        assert_eq!(announced(3, 1), (Seen::New, Some(true)));
+        assert_eq!(announced(4, 1), (Seen::Again, None));
     }
 
     #[test]

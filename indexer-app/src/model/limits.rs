@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use mainline::{Dht, limiter};
 
-use super::{connections::UtpPorts, rates::Rate, resolver::Resolver};
+use super::{connections::UtpPorts, rates::Rate, resolver::Resolver, storage::Backlog};
 use crate::db::RunLimit;
 
 /// The minute over which what was held back lately is counted, and new endpoints are.
@@ -20,8 +20,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Takes a sample; to be called once a second. `fetches_max` is what the settings allow, `backlog` what waits in the
-    /// database and how much may.
+    /// Takes a sample; to be called once a second. `fetches_max` is what the settings allow.
     pub(super) fn sample(
         &mut self,
         now: Duration,
@@ -29,7 +28,7 @@ impl Limits {
         resolver: &Resolver,
         utp: &UtpPorts,
         fetches_max: usize,
-        backlog: (Option<u64>, u64),
+        backlog: &Backlog,
     ) {
         let mut rows = std::mem::take(&mut self.rows);
         rows.clear();
@@ -76,8 +75,9 @@ impl Limits {
             ));
         }
         rows.push(self.row(now, "fetches", None, fetches_max as u64, Some(resolver.fetching() as u64), 0));
-        let (waiting, most) = backlog;
-        rows.push(self.row(now, "backlog", None, most, waiting, 0));
+        let (refused, displaced) = backlog.turned_away();
+        let (most, waiting) = (backlog.rows_max(), Some(backlog.rows()));
+        rows.push(self.row(now, "backlog", None, most, waiting, refused + displaced));
         self.rows = rows;
     }
 

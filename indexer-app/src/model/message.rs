@@ -1,12 +1,12 @@
 //! What can happen to the program, what it asks for, and the names of its ports, timers and streams.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::net::SocketAddr;
 
 use deadpool_postgres::Client;
 use tea_runtime::{Datagram, Db, Effect, Fault, SessionError, Signal, StreamEvent, SubEvent};
 
 use crate::{
-    db::{Announced, BacklogFailed, Discovery, Known, Stored, Taken, Tidied},
+    db::{Announced, BacklogFailed, BacklogGain, Known, Stored, Taken, Tidied},
     status::Snapshot,
 };
 
@@ -84,14 +84,16 @@ pub enum Answer {
     /// Which of the new hashes are known.
     Checked(Result<Vec<(krpc::InfoHash, Known)>, SessionError>),
     /// New hashes were put into the backlog.
-    Put(Result<BTreeMap<Discovery, u64>, SessionError>),
+    Put(Result<BacklogGain, SessionError>),
     /// Hashes to be fetched.
     Taken(Result<Vec<Taken>, SessionError>),
     /// Torrents were stored.
     Stored(Result<Stored, SessionError>),
     /// Failed hashes were put back.
     Failed(Result<BacklogFailed, SessionError>),
-    /// Hashes that are of no use were taken out.
+    /// The leases of what is in hand were renewed.
+    Renewed(Result<u64, SessionError>),
+    /// Hashes that are of no use were taken out, for good.
     Discarded(Result<u64, SessionError>),
     /// Hashes that were in hand at the end were given back.
     Released(Result<u64, SessionError>),

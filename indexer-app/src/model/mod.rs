@@ -2,6 +2,7 @@
 //!
 //! The protocol crates return plain actions; this is the one place where they become commands.
 
+mod announcers;
 mod connections;
 mod endpoint_memory;
 pub mod identity;

@@ -29,6 +29,8 @@ pub struct Flags {
     pub known: Vec<KnownNode>,
     /// Torrents in the database at the start.
     pub torrents: u64,
+    /// Hashes in its backlog.
+    pub backlog: u64,
     /// What stays as it is.
     pub plan: Plan,
 }

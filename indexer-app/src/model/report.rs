@@ -13,10 +13,10 @@ use super::{
     rates::Rate,
     resolver::{RUN_ENDED, Resolver},
     scraper::Scraper,
-    storage::Storage,
+    storage::{Backlog, Storage},
 };
 use crate::{
-    db::{Discovery, RunCount, RunLimit, Work},
+    db::{Banned, Discovery, RunCount, RunLimit, Work},
     status::Snapshot,
 };
 
@@ -34,6 +34,8 @@ pub(super) struct Report {
     hashes_new: BTreeMap<Discovery, u64>,
     /// Distinct info-hashes of stored torrents.
     pub(super) hashes_known: u64,
+    /// Distinct info-hashes that were deleted or banned, or stand for no torrent.
+    pub(super) hashes_buried: u64,
     /// Distinct info-hashes that wait in the backlog already.
     pub(super) hashes_waiting: u64,
     /// Torrents that the database has acknowledged as new.
@@ -42,8 +44,8 @@ pub(super) struct Report {
     pub(super) rejected: u64,
     /// Datagrams that were not sent because they would have left this machine.
     pub(super) withheld: u64,
-    /// Info-hashes in the backlog, when they were last counted.
-    pub(super) backlog: Option<u64>,
+    /// Torrents that were fetched and are banned.
+    banned: Banned,
     distinct: BTreeMap<Discovery, u64>,
     visits_failed: BTreeMap<&'static str, u64>,
     visits_replied: u64,
@@ -52,27 +54,22 @@ pub(super) struct Report {
     stored_rate: Rate,
     limits: Limits,
     fetches_max: usize,
-    backlog_max: u64,
 }
 
 impl Report {
     /// All zero.
-    pub(super) fn new(
-        virtual_nodes: usize,
-        torrents_at_start: u64,
-        fetches_max: usize,
-        backlog_max: u64,
-    ) -> Self {
+    pub(super) fn new(virtual_nodes: usize, torrents_at_start: u64, fetches_max: usize) -> Self {
         Self {
             virtual_nodes,
             torrents_at_start,
             hashes_new: BTreeMap::new(),
             hashes_known: 0,
+            hashes_buried: 0,
             hashes_waiting: 0,
             stored: 0,
             rejected: 0,
             withheld: 0,
-            backlog: None,
+            banned: Banned::default(),
             distinct: BTreeMap::new(),
             visits_failed: BTreeMap::new(),
             visits_replied: 0,
@@ -81,7 +78,6 @@ impl Report {
             stored_rate: Rate::new(STORED_WINDOW),
             limits: Limits::default(),
             fetches_max,
-            backlog_max,
         }
     }
 
@@ -102,6 +98,14 @@ impl Report {
         }
     }
 
+    /// Torrents were not stored because they are banned.
+    pub(super) fn banned(&mut self, banned: &Banned) {
+        self.banned.by_hash += banned.by_hash;
+        for (rule, count) in &banned.by_rule {
+            *self.banned.by_rule.entry(*rule).or_default() += count;
+        }
+    }
+
     /// New hashes for every thousand datagrams that were sent, queries and answers: by source, so that together they are the
     /// yield of all that we do.
     fn new_per_1000_packets(&self, dht: &Dht) -> Vec<(&'static str, f64)> {
@@ -111,7 +115,13 @@ impl Report {
     }
 
     /// Where hashes came from, what packets were for, why datagrams were dropped, what scrapes came to: since the start.
-    pub(super) fn counts(&self, dht: &Dht, scraper: &Scraper, utp: &UtpPorts) -> Vec<RunCount> {
+    pub(super) fn counts(
+        &self,
+        dht: &Dht,
+        scraper: &Scraper,
+        utp: &UtpPorts,
+        backlog: &Backlog,
+    ) -> Vec<RunCount> {
         let counters = dht.counters();
         let mut counts = Vec::new();
         let mut add = |about: &str, name: &str, number: u64| {
@@ -119,6 +129,14 @@ impl Report {
         };
         for source in Discovery::OF_HASHES {
             add("new hashes", source.as_str(), self.hashes_new.get(&source).copied().unwrap_or(0));
+        }
+        let (refused, displaced) = backlog.turned_away();
+        add("backlog", "refused, full", refused);
+        add("backlog", "displaced, full", displaced);
+        add("banned", "seen again", self.hashes_buried);
+        add("banned", "fetched, by hash", self.banned.by_hash);
+        for (rule, count) in &self.banned.by_rule {
+            add("banned", &format!("fetched, by rule {rule}"), *count);
         }
         for purpose in PacketUse::ALL {
             add("packets sent", purpose.name(), counters.sent_for(purpose));
@@ -291,7 +309,13 @@ impl Report {
             counters.filters_taken,
             counters.filters_discarded
         );
-        let _ = writeln!(text, "torrents {} stored, {} refused by the database", self.stored, self.rejected);
+        let _ = writeln!(
+            text,
+            "torrents {} stored, {} refused by the database, {} banned",
+            self.stored,
+            self.rejected,
+            self.banned.total()
+        );
         let connections = resolver.counters();
         let mut outcomes: Vec<_> =
             connections.outcomes().map(|(outcome, count)| (outcome_name(outcome), count)).collect();
@@ -324,7 +348,7 @@ impl Report {
         storage: &Storage,
         intake: &Intake,
     ) -> Snapshot {
-        self.limits.sample(now, dht, resolver, utp, self.fetches_max, (self.backlog, self.backlog_max));
+        self.limits.sample(now, dht, resolver, utp, self.fetches_max, &storage.backlog);
         let (counters, gauges, sweep) = (dht.counters(), dht.gauges(), dht.sweep_progress());
         let mut failed: Vec<_> = resolver.failed().iter().map(|(reason, count)| (*reason, *count)).collect();
         failed.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
@@ -346,7 +370,7 @@ impl Report {
             stored: self.stored,
             stored_rate: self.stored_rate.sample(now, self.stored),
             waiting: intake.waiting() + resolver.waiting() + storage.torrents.len(),
-            backlog: self.backlog,
+            backlog: Some(storage.backlog.rows()),
             torrents: Some(self.torrents_at_start + self.stored),
             database: storage.state.clone(),
             sweep: (sweep.visited, sweep.waiting + sweep.in_flight),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     db::{
-        Announce, BacklogDone, BacklogFail, BacklogNew, BacklogPut, Failure, KnownHashes, NewTorrent,
+        Announce, BacklogFail, BacklogGain, BacklogNew, BacklogPut, Bury, Failure, KnownHashes, NewTorrent,
         NodeVisit, RecordAnnounces, RunId, SaveNodes, StoreTorrents,
     },
     status::DatabaseState,
@@ -49,10 +49,65 @@ const VISITS: LaneBounds = LaneBounds { waiting_max: 20_000, batch_max: 2_000, d
 /// Announces of torrents.
 const ANNOUNCES: LaneBounds = LaneBounds { waiting_max: 20_000, batch_max: 5_000, delay: BOOKKEEPING_DELAY };
 
+/// How full the backlog is, as far as is known: counted now and then, reckoned in between. Several indexers on one database
+/// may overfill it by what they put in between two counts; then it is cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backlog {
+    rows_max: u64,
+    rows: u64,
+    /// New hashes for which there was no room.
+    refused: u64,
+    /// Hashes that gave up their place to better ones.
+    displaced: u64,
+}
+
+impl Backlog {
+    /// So many rows of at most so many.
+    pub(super) fn new(rows: u64, rows_max: u64) -> Self {
+        Self { rows_max, rows, refused: 0, displaced: 0 }
+    }
+
+    /// It was counted.
+    pub(super) fn counted(&mut self, rows: u64) {
+        self.rows = rows;
+    }
+
+    /// Hashes were put into it.
+    pub(super) fn gained(&mut self, gain: &BacklogGain) {
+        let new: u64 = gain.new.values().sum();
+        self.rows = (self.rows + new).saturating_sub(gain.displaced);
+        self.refused += gain.refused;
+        self.displaced += gain.displaced;
+    }
+
+    /// Rows.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Rows that it may hold.
+    pub(super) fn rows_max(&self) -> u64 {
+        self.rows_max
+    }
+
+    /// How many more it may hold.
+    pub(super) fn room(&self) -> u64 {
+        self.rows_max.saturating_sub(self.rows)
+    }
+
+    /// New hashes for which there was no room, and hashes that gave up their place.
+    pub(super) fn turned_away(&self) -> (u64, u64) {
+        (self.refused, self.displaced)
+    }
+}
+
 /// The lanes into the database, and what is known of it.
 #[derive(Debug)]
 pub(super) struct Storage {
     run: RunId,
+    owner: String,
+    /// How full the backlog is.
+    pub(super) backlog: Backlog,
     /// New hashes to be asked for.
     pub(super) checks: Lane<BacklogNew>,
     /// Unknown hashes on their way into the backlog.
@@ -61,8 +116,8 @@ pub(super) struct Storage {
     pub(super) torrents: Lane<NewTorrent>,
     /// Fetches that failed.
     pub(super) failures: Lane<Failure>,
-    /// Hashes that are of no use.
-    pub(super) discards: Lane<InfoHash>,
+    /// Hashes that are of no use, each with the reason.
+    pub(super) discards: Lane<(InfoHash, String)>,
     /// Visits to nodes.
     pub(super) visits: Lane<NodeVisit>,
     /// Announces of torrents.
@@ -72,10 +127,12 @@ pub(super) struct Storage {
 }
 
 impl Storage {
-    /// Empty lanes; the visits belong to `run`.
-    pub(super) fn new(run: RunId) -> Self {
+    /// Empty lanes; the visits belong to `run`, what is taken from the backlog to `owner`.
+    pub(super) fn new(run: RunId, owner: String, backlog: Backlog) -> Self {
         Self {
             run,
+            owner,
+            backlog,
             checks: Lane::new(CHECKS),
             puts: Lane::new(PUTS),
             torrents: Lane::new(TORRENTS),
@@ -94,16 +151,16 @@ impl Storage {
             perform(effect(KnownHashes(hashes), Answer::Checked));
         }
         if let Some(entries) = self.puts.take(now, true) {
-            perform(effect(BacklogPut { entries }, Answer::Put));
+            perform(effect(BacklogPut { entries, room: Some(self.backlog.room()) }, Answer::Put));
         }
         if let Some(torrents) = self.torrents.take(now, flush) {
             perform(effect(StoreTorrents { torrents }, Answer::Stored));
         }
         if let Some(failures) = self.failures.take(now, flush) {
-            perform(effect(BacklogFail { failures }, Answer::Failed));
+            perform(effect(BacklogFail { owner: self.owner.clone(), failures }, Answer::Failed));
         }
         if let Some(hashes) = self.discards.take(now, flush) {
-            perform(effect(BacklogDone { hashes }, Answer::Discarded));
+            perform(effect(Bury { hashes }, Answer::Discarded));
         }
         if let Some(visits) = self.visits.take(now, flush) {
             perform(effect(SaveNodes { run: self.run, visits }, |result| Answer::Visits(result.map(drop))));

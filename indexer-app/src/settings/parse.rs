@@ -18,6 +18,37 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "is not a duration such as 90s, 5m or 1h".to_owned())
 }
 
+/// A number of bytes such as `1500`, `700mib` or `2.5gb`: k, m, g, t with b are powers of 1000, with ib of 1024.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let problem = || "is not a size such as 1500, 700mib or 2.5gb".to_owned();
+    let lower = text.trim().to_ascii_lowercase();
+    let digits =
+        lower.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(lower.len());
+    let (number, unit) = lower.split_at(digits);
+    let factor: u64 = match unit.trim_start() {
+        "" | "b" => 1,
+        "k" | "kb" => 1_000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "t" | "tb" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return Err(problem()),
+    };
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(factor).ok_or_else(problem);
+    }
+    let fraction = number.parse::<f64>().map_err(|_| problem())?;
+    let bytes = (fraction * factor as f64).round();
+    // Beyond it not every number of bytes has a float of its own.
+    if bytes.is_finite() && bytes < (1_u64 << 53) as f64 { Ok(bytes as u64) } else { Err(problem()) }
+}
+
 pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&str) -> Result<Duration, String> {
     move |text| {
         let value = parse_duration(text)?;
@@ -101,4 +132,27 @@ pub(super) fn plain_text(value: &toml::Value) -> Option<String> {
 pub(super) fn one_line(error: &toml::de::Error) -> String {
     let place = error.span().map_or_else(String::new, |span| format!(" at byte {}", span.start));
     format!("{}{place}", error.message())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_their_units() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1500", 1500),
+            ("2 kB", 2_000),
+            ("1.5KiB", 1536),
+            ("700mib", 700 << 20),
+            ("2.5gb", 2_500_000_000),
+            ("1t", 1_000_000_000_000),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "mb", "-1", "1..2", "1 x", "1e3", "99999999999tb", "inf", "9.9e99"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
 }

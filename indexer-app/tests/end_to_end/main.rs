@@ -17,6 +17,7 @@ mod process;
 
 // The tests.
 mod account;
+mod bans;
 mod crashes;
 mod hostile;
 mod index;

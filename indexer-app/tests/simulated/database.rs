@@ -7,10 +7,10 @@ use std::{
 
 use indexer_app::{
     db::{
-        Announced, BacklogDone, BacklogFail, BacklogFailed, BacklogNew, BacklogPut, BacklogRelease,
-        BacklogSize, BacklogTake, DecayPopularity, Discovery, Known, KnownHashes, NewTorrent, NodeVisit,
-        RecordAnnounces, RunCount, RunEnd, RunProgress, RunReport, SaveIdentity, SaveNodes, SaveRunCounts,
-        ScrapesDue, StoreTorrents, Stored, SwarmSize, Taken, Tidied, Tidy,
+        Announced, BacklogFail, BacklogFailed, BacklogGain, BacklogNew, BacklogPut, BacklogRelease,
+        BacklogRenew, BacklogSize, BacklogTake, Bury, DecayPopularity, Known, KnownHashes, NewTorrent,
+        NodeVisit, RecordAnnounces, RunCount, RunEnd, RunProgress, RunReport, SaveIdentity, SaveNodes,
+        SaveRunCounts, ScrapesDue, StoreTorrents, Stored, SwarmSize, Taken, Tidied, Tidy,
     },
     model::{AppEffect, Msg},
     status::Snapshot,
@@ -66,9 +66,10 @@ impl FakeDatabase {
             .or_try(|take: &BacklogTake| self.take(take, now))
             .or_try(|store: &StoreTorrents| self.store(store))
             .or_try(|fail: &BacklogFail| self.fail(fail, now))
-            .or_try(|done: &BacklogDone| {
-                done.hashes.iter().filter(|hash| self.backlog.remove(*hash).is_some()).count() as u64
+            .or_try(|bury: &Bury| {
+                bury.hashes.iter().filter(|(hash, _)| self.backlog.remove(hash).is_some()).count() as u64
             })
+            .or_try(|_: &BacklogRenew| 0)
             .or_try(|save: &SaveNodes| {
                 self.visits.extend(save.visits.iter().cloned());
                 (save.visits.len() as u64, 0)
@@ -102,15 +103,15 @@ impl FakeDatabase {
         }
     }
 
-    fn put(&mut self, put: &BacklogPut, now: Time) -> BTreeMap<Discovery, u64> {
-        let mut new = BTreeMap::new();
+    fn put(&mut self, put: &BacklogPut, now: Time) -> BacklogGain {
+        let mut gain = BacklogGain::default();
         for entry in &put.entries {
             if let Entry::Vacant(place) = self.backlog.entry(entry.info_hash) {
                 place.insert((now, entry.clone(), 0));
-                *new.entry(entry.source).or_default() += 1;
+                *gain.new.entry(entry.source).or_default() += 1;
             }
         }
-        new
+        gain
     }
 
     fn take(&mut self, take: &BacklogTake, now: Time) -> Vec<Taken> {

@@ -245,6 +245,7 @@ fn flags(ip: IpAddr, seed: u64, bootstrap: &[SocketAddr], setup: Setup, kept: &K
         fetch: FetchConfig::new(PeerId::from_bytes(random.random())),
         known: Vec::new(),
         torrents: 0,
+        backlog: 0,
         plan: Plan {
             bootstrap: Vec::new(),
             info: InfoLimits::default(),

@@ -7,13 +7,18 @@ use std::{
 
 use crate::private_cluster::{TestDatabase, hash, torrent};
 use indexer_app::db::{
-    BacklogDone, BacklogFail, BacklogNew, BacklogPut, BacklogTake, Discovery, Failure, Known, KnownHashes,
-    Taken, Tidy, TidyLimits,
+    BacklogFail, BacklogGain, BacklogNew, BacklogPut, BacklogRelease, BacklogRenew, BacklogTake, Bury,
+    Discovery, Failure, Known, KnownHashes, Taken, Tidy, TidyLimits,
 };
 use krpc::InfoHash;
 
 fn entry(number: u32, source: Discovery) -> BacklogNew {
-    BacklogNew { info_hash: hash(number), source, hints: vec![([127, 0, 0, 1], number as u16).into()] }
+    BacklogNew {
+        info_hash: hash(number),
+        source,
+        often: false,
+        hints: vec![([127, 0, 0, 1], number as u16).into()],
+    }
 }
 
 fn take(limit: u32) -> BacklogTake {
@@ -26,7 +31,7 @@ fn keys(taken: &[Taken]) -> Vec<InfoHash> {
 
 async fn put(test: &TestDatabase, numbers: std::ops::Range<u32>, source: Discovery) -> u64 {
     let entries = numbers.map(|number| entry(number, source)).collect();
-    let new = test.run(BacklogPut { entries }).await;
+    let new = test.run(BacklogPut { entries, room: None }).await.new;
     assert!(new.keys().all(|known| *known == source));
     new.values().sum()
 }
@@ -50,20 +55,22 @@ async fn each_hash_counts_as_new_once_for_the_way_it_was_first_put_in() {
         entry(3, Discovery::Announced),
         entry(4, Discovery::Sampled),
     ];
-    let new = test.run(BacklogPut { entries: entries.clone() }).await;
+    let new = test.run(BacklogPut { entries: entries.clone(), room: None }).await.new;
     let expected = [(Discovery::Sampled, 2), (Discovery::Overheard, 1), (Discovery::Announced, 1)];
     assert_eq!(new, BTreeMap::from(expected));
     // Seen again, and in ways that raise them.
     let raised = (1..5).map(|number| entry(number, Discovery::Requested)).collect();
-    assert_eq!(test.run(BacklogPut { entries: raised }).await, BTreeMap::new());
-    assert_eq!(test.run(BacklogPut { entries }).await, BTreeMap::new());
+    assert_eq!(test.run(BacklogPut { entries: raised, room: None }).await, BacklogGain::default());
+    assert_eq!(test.run(BacklogPut { entries, room: None }).await, BacklogGain::default());
 }
 
 #[tokio::test]
 async fn an_announce_makes_a_hash_due_that_waits_for_another_try_but_not_again_and_again() {
     let test = TestDatabase::new().await;
-    let announced =
-        || BacklogPut { entries: vec![BacklogNew { hints: vec![], ..entry(1, Discovery::Announced) }] };
+    let announced = || BacklogPut {
+        entries: vec![BacklogNew { hints: vec![], ..entry(1, Discovery::Announced) }],
+        room: None,
+    };
     put(&test, 1..2, Discovery::Sampled).await;
     // A peer of a hash that was only sampled: it is raised, and keeps the nodes that know it.
     test.run(announced()).await;
@@ -72,7 +79,7 @@ async fn an_announce_makes_a_hash_due_that_waits_for_another_try_but_not_again_a
     // In somebody's hands, or tried a moment ago, it stays.
     test.run(announced()).await;
     assert_eq!(test.run(take(1)).await, []);
-    test.run(BacklogFail { failures: vec![failure(1, "no peers", false)] }).await;
+    test.run(BacklogFail { owner: "test".to_owned(), failures: vec![failure(1, "no peers", false)] }).await;
     test.run(announced()).await;
     assert_eq!(test.run(take(1)).await, []);
     // Some time later there is a peer again.
@@ -117,14 +124,19 @@ async fn users_come_first_then_what_has_a_peer_then_what_a_node_knows_then_what_
     put(&test, 2..4, Discovery::Sampled).await;
     put(&test, 5..7, Discovery::Announced).await;
     put(&test, 7..8, Discovery::Requested).await;
+    let often = [8, 9].map(|number| BacklogNew { often: true, ..entry(number, Discovery::Announced) });
+    test.run(BacklogPut { entries: often.to_vec(), room: None }).await;
     assert_eq!(keys(&test.run(take(1)).await), [hash(7)]);
+    let mut taken = keys(&test.run(take(2)).await);
+    taken.sort_unstable();
+    assert_eq!(taken, [8, 9].map(hash), "several networks announce them");
     for expected in [[5, 6], [2, 3], [0, 1]] {
         let mut taken = keys(&test.run(take(2)).await);
         taken.sort_unstable();
         assert_eq!(taken, expected.map(hash));
     }
     // One that waits for another try is raised, and due at once, when a user asks for it.
-    test.run(BacklogFail { failures: vec![failure(7, "x", false)] }).await;
+    test.run(BacklogFail { owner: "test".to_owned(), failures: vec![failure(7, "x", false)] }).await;
     let taken = keys(&test.run(take(100)).await);
     assert!(!taken.contains(&hash(7)));
     assert_eq!(put(&test, 0..1, Discovery::Requested).await, 0);
@@ -143,7 +155,7 @@ async fn a_failure_waits_longer_each_time_and_keeps_its_reason() {
     for (inconclusive, expected) in [(false, 300), (true, 120), (false, 4_800)] {
         assert_eq!(test.run(take(1)).await.len(), 1);
         let failures = vec![failure(0, "no peers\0", inconclusive)];
-        assert_eq!(test.run(BacklogFail { failures }).await.waiting, 1);
+        assert_eq!(test.run(BacklogFail { owner: "test".to_owned(), failures }).await.waiting, 1);
         let wait = test.number("select round(extract(epoch from due - now()))::int8 from backlog").await;
         assert!((expected - 2..=expected).contains(&wait), "{wait} s, not {expected}");
         assert_eq!(test.run(take(1)).await, []);
@@ -171,8 +183,14 @@ async fn storing_a_torrent_ends_its_wait_under_every_key() {
     assert_eq!(hashes.alias(), Some(hash(1)));
     test.store(vec![indexer_app::db::NewTorrent { hashes, ..torrent(0, "x") }]).await;
     assert_eq!(keys(&test.run(take(10)).await), [hash(2)]);
-    assert_eq!(test.run(BacklogDone { hashes: vec![hash(2), hash(3)] }).await, 1);
+    // What is no torrent leaves the backlog for good.
+    let bury =
+        || Bury { hashes: vec![(hash(2), "no torrent".to_owned()), (hash(3), "no torrent\0".to_owned())] };
+    assert_eq!(test.run(bury()).await, 2);
+    assert_eq!(test.run(bury()).await, 0);
     assert_eq!(test.number("select count(*) from backlog").await, 0);
+    assert_eq!(put(&test, 2..5, Discovery::Requested).await, 1);
+    assert_eq!(test.run(KnownHashes(vec![hash(2)])).await, [(hash(2), Known::Buried)]);
 }
 
 #[tokio::test]
@@ -187,4 +205,72 @@ async fn the_backlog_is_cut_to_its_bound_from_its_hopeless_end() {
     assert_eq!(test.number("select count(*) from backlog where tries = 5").await, 0);
     assert_eq!(test.number("select count(*) from backlog where priority = 2").await, 50);
     assert_eq!(test.run(Tidy { limits }).await.backlog_removed, 0);
+}
+
+/// How many hashes there are of each worth.
+async fn worths(test: &TestDatabase) -> Vec<(i16, i64)> {
+    let rows =
+        test.client().await.query("select worth, count(*) from backlog group by 1 order by 1", &[]).await;
+    rows.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+#[tokio::test]
+async fn a_full_backlog_lets_in_what_is_worth_more_and_refuses_the_rest() {
+    let test = TestDatabase::new().await;
+    put(&test, 0..10, Discovery::Overheard).await;
+    put(&test, 10..20, Discovery::Sampled).await;
+    put(&test, 20..30, Discovery::Announced).await;
+    let put_full = async |numbers: std::ops::Range<u32>, source, room| {
+        let entries = numbers.map(|number| entry(number, source)).collect();
+        let gain = test.run(BacklogPut { entries, room: Some(room) }).await;
+        (gain.new.values().sum::<u64>(), gain.refused, gain.displaced)
+    };
+    // There is room for all, for some, for none.
+    assert_eq!(put_full(100..104, Discovery::Overheard, 4).await, (4, 0, 0));
+    assert_eq!(put_full(104..108, Discovery::Overheard, 1).await, (1, 3, 0));
+    assert_eq!(worths(&test).await, [(0, 15), (4, 10), (8, 10)]);
+    // What is sampled takes the places of what was overheard, and no more than those.
+    assert_eq!(put_full(200..212, Discovery::Sampled, 0).await, (12, 0, 12));
+    assert_eq!(put_full(212..220, Discovery::Sampled, 0).await, (3, 5, 3));
+    assert_eq!(worths(&test).await, [(4, 25), (8, 10)]);
+    assert_eq!(put_full(220..221, Discovery::Overheard, 0).await, (0, 1, 0));
+    // Those that failed go first, those that somebody has in hand stay.
+    let taken = keys(&test.run(take(12)).await);
+    assert_eq!(taken.len(), 12, "ten that were announced, two that were sampled");
+    test.execute(
+        "update backlog set tries = 3 where priority = 1 and owner is null and info_hash <= '\\x00000014'",
+    )
+    .await;
+    let hopeless = test.number("select count(*) from backlog where tries = 3").await;
+    assert!(hopeless >= 8, "{hopeless}");
+    assert_eq!(put_full(300..301, Discovery::Sampled, 0).await, (1, 0, 1));
+    assert_eq!(test.number("select count(*) from backlog where tries = 3").await, hopeless - 1);
+    assert_eq!(put_full(400..440, Discovery::Announced, 0).await, (23, 17, 23), "but the two in hand");
+    for hash in taken {
+        assert_eq!(test.run(KnownHashes(vec![hash])).await, [(hash, Known::Waiting)]);
+    }
+    // What is there already needs no room to rise, and what a user asks for is never turned away.
+    assert_eq!(put_full(20..30, Discovery::Requested, 0).await, (0, 0, 0));
+    assert_eq!(put(&test, 500..503, Discovery::Requested).await, 3);
+    assert_eq!(test.number("select count(*) from backlog").await, 38);
+}
+
+#[tokio::test]
+async fn a_lease_holds_as_long_as_it_is_renewed_and_what_was_lost_is_not_failed_by_its_former_owner() {
+    let test = TestDatabase::new().await;
+    put(&test, 0..2, Discovery::Sampled).await;
+    let take_as = |owner: &str, lease| BacklogTake { limit: 1, owner: owner.to_owned(), lease };
+    assert_eq!(test.run(take_as("one", Duration::ZERO)).await.len(), 1);
+    let renew = BacklogRenew { owner: "one".to_owned(), lease: Duration::from_secs(600) };
+    assert_eq!(test.run(renew.clone()).await, 1);
+    let taken = test.run(take_as("two", Duration::ZERO)).await;
+    assert_eq!(taken.len(), 1);
+    assert_eq!(test.run(take_as("two", Duration::from_secs(600))).await, taken, "nobody renewed that one");
+    let lost = taken[0].info_hash;
+    let failures = vec![Failure { info_hash: lost, reason: "late".to_owned(), inconclusive: false }];
+    let fail = |owner: &str| BacklogFail { owner: owner.to_owned(), failures: failures.clone() };
+    assert_eq!(test.run(fail("one")).await.waiting, 0);
+    assert_eq!(test.run(fail("two")).await.waiting, 1);
+    assert_eq!(test.run(BacklogRelease { owner: "one".to_owned() }).await, 1);
+    assert_eq!(test.run(renew).await, 0);
 }

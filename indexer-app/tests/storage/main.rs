@@ -7,6 +7,7 @@
 mod private_cluster;
 
 mod backlog;
+mod bans;
 mod cluster;
 mod crash;
 mod nodes;

@@ -243,9 +243,14 @@ async fn statistics_count_nodes_torrents_and_backlog_by_what_they_are() {
     test.run(SaveNodes { run, visits: vec![answered(1, 0), answered(2, 0), v6, unnamed] }).await;
     test.store(vec![torrent(1, "a"), torrent(2, "b")]).await;
     let entries = (10..20)
-        .map(|number| BacklogNew { info_hash: hash(number), source: Discovery::Sampled, hints: vec![] })
+        .map(|number| BacklogNew {
+            info_hash: hash(number),
+            source: Discovery::Sampled,
+            often: false,
+            hints: vec![],
+        })
         .collect();
-    test.run(BacklogPut { entries }).await;
+    test.run(BacklogPut { entries, room: None }).await;
     let taken =
         test.run(BacklogTake { limit: 4, owner: "x".to_owned(), lease: Duration::from_secs(60) }).await;
     let failures = taken[..3].iter().map(|taken| Failure {
@@ -253,7 +258,7 @@ async fn statistics_count_nodes_torrents_and_backlog_by_what_they_are() {
         reason: "no peers".to_owned(),
         inconclusive: false,
     });
-    test.run(BacklogFail { failures: failures.collect() }).await;
+    test.run(BacklogFail { owner: "x".to_owned(), failures: failures.collect() }).await;
 
     let statistics = test.run(Stats { runs: 3 }).await;
     assert_eq!(statistics.nodes.by_family, BTreeMap::from([("IPv4".to_owned(), 3), ("IPv6".to_owned(), 1)]));

@@ -502,7 +502,7 @@ async fn every_unique_key_of_what_grows_has_an_info_hash_or_an_endpoint() {
              join pg_namespace n on n.oid = c.relnamespace
              where n.nspname = 'public' and i.indisunique
                and c.relname not in ('runs', 'run_work', 'run_limits', 'run_addresses', 'run_counts', 'identity',
-                 'refinery_schema_history')
+                 'ban_rules', 'refinery_schema_history')
                and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attnum = any(i.indkey)
                    and a.attname in ('info_hash', 'alias', 'ip'))",
             &[],

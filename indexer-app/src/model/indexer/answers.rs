@@ -30,6 +30,7 @@ impl Indexer {
                                     }
                                 }
                                 Known::Stored => self.report.hashes_known += 1,
+                                Known::Buried => self.report.hashes_buried += 1,
                                 Known::Due | Known::Waiting => {
                                     self.report.hashes_waiting += 1;
                                     // Whoever knows it now may raise it above what was only overheard.
@@ -46,9 +47,10 @@ impl Indexer {
             Answer::Put(result) => {
                 storage.note(&result);
                 match result {
-                    Ok(new) => {
+                    Ok(gain) => {
                         storage.puts.acknowledged();
-                        new.iter().for_each(|(source, count)| self.report.new_hashes(*source, *count));
+                        storage.backlog.gained(&gain);
+                        gain.new.iter().for_each(|(source, count)| self.report.new_hashes(*source, *count));
                         self.backlog_rests_until = now;
                         self.backlog_is_drained = false;
                     }
@@ -86,10 +88,11 @@ impl Indexer {
                         self.scraper.stored(&stored.inserted, keys.filter(|key| !inserted.contains(key)));
                         for (hash, rejection) in &stored.rejected {
                             tracing::error!(%hash, %rejection, "a torrent cannot be stored");
-                            storage.discards.push(*hash, now);
+                            storage.discards.push((*hash, format!("refused: {rejection}")), now);
                         }
                         self.report.stored += stored.inserted.len() as u64;
                         self.report.rejected += stored.rejected.len() as u64;
+                        self.report.banned(&stored.banned);
                     }
                     Err(error) => put_back(&mut storage.torrents, "torrents", &error, now),
                 }
@@ -110,6 +113,7 @@ impl Indexer {
             }
             // If they are not given back now, they are at the next start.
             Answer::Released(result) => storage.note(&result),
+            Answer::Renewed(result) => storage.note(&result),
             Answer::Visits(result) => {
                 storage.note(&result);
                 match result {
@@ -149,7 +153,9 @@ impl Indexer {
             Answer::Decayed(result) => storage.note(&result),
             Answer::Counted(result) => {
                 storage.note(&result);
-                self.report.backlog = result.ok();
+                if let Ok(rows) = result {
+                    storage.backlog.counted(rows);
+                }
             }
         }
     }
