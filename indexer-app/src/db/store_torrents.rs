@@ -69,16 +69,16 @@ impl fmt::Debug for StoreTorrents {
 
 /// One torrent with everything made that takes time to make.
 #[derive(Debug)]
-struct Ready {
-    torrent: NewTorrent,
-    key: InfoHash,
-    total_size: i64,
-    name: String,
-    tsv: TsVector,
-    kind: i16,
-    year: Option<i16>,
-    paths: Option<TsVector>,
-    files: Packed,
+pub(super) struct Ready {
+    pub(super) torrent: NewTorrent,
+    pub(super) key: InfoHash,
+    pub(super) total_size: i64,
+    pub(super) name: String,
+    pub(super) tsv: TsVector,
+    pub(super) kind: i16,
+    pub(super) year: Option<i16>,
+    pub(super) paths: Option<TsVector>,
+    pub(super) files: Packed,
 }
 
 const STORE: &str = "
@@ -122,16 +122,39 @@ impl Session for StoreTorrents {
     type Output = Stored;
 
     async fn run(self, client: &mut Client) -> Result<Stored, SessionError> {
-        let prepare = tokio::task::spawn_blocking(move || prepare(self.torrents));
-        let (ready, rejected) = prepare.await.map_err(|error| SessionError::Unexpected(error.to_string()))?;
+        let prepare = tokio::task::spawn_blocking(move || PreparedTorrents::new(self.torrents));
+        let prepared = prepare.await.map_err(|error| SessionError::Unexpected(error.to_string()))?;
+        prepared.store(client).await
+    }
+}
+
+/// A batch with everything made that takes time to make: words of names and paths, packed lists of files.
+#[derive(Debug)]
+pub struct PreparedTorrents {
+    pub(super) ready: Vec<Ready>,
+    rejected: Vec<(InfoHash, Rejection)>,
+}
+
+impl PreparedTorrents {
+    /// Tokenises and packs; takes some 50 us of CPU for each torrent.
+    pub fn new(torrents: Vec<NewTorrent>) -> Self {
+        let (ready, rejected) = prepare(torrents);
+        Self { ready, rejected }
+    }
+
+    /// Stores those that are not there yet. What is committed when it returns stays so.
+    ///
+    /// # Errors
+    /// The database cannot be asked, or fails for a reason that is not in the batch.
+    pub async fn store(self, client: &Client) -> Result<Stored, SessionError> {
         let mut stored = Stored {
-            lexemes_refused: ready.iter().map(Ready::lexemes_refused).sum(),
-            rejected,
+            lexemes_refused: self.ready.iter().map(Ready::lexemes_refused).sum(),
+            rejected: self.rejected,
             ..Stored::default()
         };
         let ready = without_banned(client, ready, &mut stored.banned).await?;
         // Halves of a batch that the database refuses are tried alone, until the torrent that it blames is alone.
-        let mut open = vec![ready.as_slice()];
+        let mut open = vec![self.ready.as_slice()];
         while let Some(batch) = open.pop() {
             match store(client, batch).await {
                 Ok(inserted) => {
@@ -327,6 +350,6 @@ async fn store(client: &Client, batch: &[Ready]) -> Result<Vec<InfoHash>, Sessio
     rows.iter().map(|row| statement::key(row, "info_hash")).collect()
 }
 
-fn int4(number: u32) -> i32 {
+pub(super) fn int4(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
