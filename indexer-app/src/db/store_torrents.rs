@@ -152,9 +152,9 @@ impl PreparedTorrents {
             rejected: self.rejected,
             ..Stored::default()
         };
-        let ready = without_banned(client, ready, &mut stored.banned).await?;
+        let ready = without_banned(client, self.ready, &mut stored.banned).await?;
         // Halves of a batch that the database refuses are tried alone, until the torrent that it blames is alone.
-        let mut open = vec![self.ready.as_slice()];
+        let mut open = vec![ready.as_slice()];
         while let Some(batch) = open.pop() {
             match store(client, batch).await {
                 Ok(inserted) => {
