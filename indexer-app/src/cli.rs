@@ -51,11 +51,10 @@ pub enum Invocation {
         /// As JSON instead of text.
         json: bool,
     },
-    /// Write every torrent as a line of JSON.
-    Export {
-        /// Where to; `None`: standard output.
-        output: Option<PathBuf>,
-    },
+    /// Write torrents as lines of JSON.
+    Export(ExportOptions),
+    /// Store torrents from elsewhere.
+    Import(ImportRequest),
     /// Bring the schema up to date.
     Migrate,
     /// Show every setting.
@@ -128,6 +127,44 @@ pub struct SearchOptions {
     pub sort: String,
     /// Where the previous page ended.
     pub after: Option<String>,
+}
+
+/// What to export, and where to.
+#[derive(Debug, Clone)]
+pub struct ExportOptions {
+    /// Where to; `None`: standard output.
+    pub output: Option<PathBuf>,
+    /// Compressed, whatever the file is called.
+    pub zstd: bool,
+    /// Continue an export that was interrupted.
+    pub resume: bool,
+    /// Only what is new since this cursor.
+    pub since: Option<String>,
+    /// Where the cursor is kept from export to export.
+    pub cursor_file: Option<PathBuf>,
+}
+
+/// What to import.
+#[derive(Debug, Clone)]
+pub struct ImportRequest {
+    /// What kind of database it is.
+    pub from: ImportFrom,
+    /// Files, `-` for standard input.
+    pub sources: Vec<String>,
+    /// End at the first thing that is refused.
+    pub strict: bool,
+}
+
+/// Whose database is imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportFrom {
+    /// An export of ours.
+    Ndjson,
+}
+
+impl ImportFrom {
+    /// All of them, with their words.
+    const WORDS: [(&str, Self); 1] = [("ndjson", Self::Ndjson)];
 }
 
 /// The command line as clap sees it.
@@ -244,8 +281,44 @@ pub fn command() -> Command {
                         .short('o')
                         .value_name("FILE")
                         .value_parser(value_parser!(PathBuf))
-                        .help("File to create instead of standard output"),
+                        .help("File to create instead of standard output; compressed with zstd if it ends in .zst"),
+                )
+                .arg(flag("zstd", "Compress with zstd, in frames that can be read one by one"))
+                .arg(flag("resume", "Continue an export into FILE that was interrupted").requires("output"))
+                .arg(
+                    Arg::new("since")
+                        .long("since")
+                        .value_name("CURSOR")
+                        .help("Only what was stored since the export that ended with this cursor"),
+                )
+                .arg(
+                    Arg::new("cursor-file")
+                        .long("cursor-file")
+                        .value_name("FILE")
+                        .value_parser(value_parser!(PathBuf))
+                        .conflicts_with("since")
+                        .help("As --since with the cursor in FILE, everything if there is no FILE yet; keeps the new cursor there"),
                 ),
+        )
+        .subcommand(
+            with_settings(Command::new("import"), false)
+                .about("Store torrents from exports, or from the databases of other indexers")
+                .arg(
+                    Arg::new("sources")
+                        .value_name("FILE")
+                        .required(true)
+                        .num_args(1..)
+                        .help("Exports, plain or compressed with zstd; - is standard input"),
+                )
+                .arg(
+                    Arg::new("from")
+                        .long("from")
+                        .value_name("KIND")
+                        .default_value("ndjson")
+                        .value_parser(ImportFrom::WORDS.map(|(word, _)| word))
+                        .help("Whose database it is"),
+                )
+                .arg(flag("strict", "End at the first line that cannot be stored or contradicts what is stored, instead of counting it")),
         )
         .subcommand(with_settings(Command::new("migrate"), false).about("Bring the database's schema up to date, and say what was done"))
         .subcommand(
@@ -303,7 +376,22 @@ pub fn invocation(matches: &ArgMatches, layers: &mut Layers) -> Result<Invocatio
             file: given.get_one::<PathBuf>("file").cloned(),
         },
         "stats" => Invocation::Stats { json: flag("json") },
-        "export" => Invocation::Export { output: given.get_one::<PathBuf>("output").cloned() },
+        "export" => Invocation::Export(ExportOptions {
+            output: given.get_one::<PathBuf>("output").cloned(),
+            zstd: flag("zstd"),
+            resume: flag("resume"),
+            since: text("since"),
+            cursor_file: given.get_one::<PathBuf>("cursor-file").cloned(),
+        }),
+        "import" => Invocation::Import(ImportRequest {
+            from: text("from")
+                .and_then(|from| ImportFrom::WORDS.iter().find(|(word, _)| *word == from))
+                .map_or(ImportFrom::Ndjson, |(_, from)| *from),
+            sources: given
+                .get_many::<String>("sources")
+                .map_or_else(Vec::new, |sources| sources.cloned().collect()),
+            strict: flag("strict"),
+        }),
         "migrate" => Invocation::Migrate,
         "config" => Invocation::Config,
         other => return Err(usage(&format!("there is no command {other}"))),
@@ -415,6 +503,10 @@ fn count(name: &'static str, default: &'static str, help: &'static str) -> Arg {
         .default_value(default)
         .value_parser(value_parser!(u64))
         .help(help)
+}
+
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
 fn json(help: &'static str) -> Arg {

@@ -242,6 +242,22 @@ impl Screen {
         }
     }
 
+    /// A bar for work of `total` parts (`None`: nobody knows), or `None` where there is no terminal.
+    pub fn bar(&self, total: Option<u64>) -> Option<ProgressBar> {
+        if self.multi.is_hidden() {
+            return None;
+        }
+        let template = match total {
+            Some(_) => "{bar:30} {human_pos} of about {human_len} {per_sec:.dim} {eta:.dim} {msg}",
+            None => "{spinner} {human_pos} {per_sec:.dim} {msg}",
+        };
+        let bar = self.multi.add(total.map_or_else(ProgressBar::new_spinner, ProgressBar::new));
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Some(bar)
+    }
+
     /// Prints a line above the live block.
     pub fn print(&self, line: &str) {
         self.multi.suspend(|| {

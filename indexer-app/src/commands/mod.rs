@@ -6,6 +6,7 @@ mod crawl;
 mod delete;
 mod demo;
 mod export;
+mod import;
 mod interruption;
 mod migrate;
 mod progress;
@@ -105,7 +106,8 @@ pub async fn execute(invocation: Invocation, mut layers: Layers, screen: Screen)
         Invocation::Ban(command) => ban::run(&settings, command).await,
         Invocation::Unban { hashes, file } => ban::unban(&settings, &hashes, file.as_deref()).await,
         Invocation::Stats { json } => stats::run(&settings, json).await,
-        Invocation::Export { output } => export::run(&settings, output.as_deref()).await,
+        Invocation::Export(options) => export::run(&settings, options, &screen).await,
+        Invocation::Import(request) => import::run(&settings, request, &screen).await,
         Invocation::Migrate => migrate::run(&settings).await,
         Invocation::Config => config::run(&layers, &settings),
     }

@@ -2,14 +2,20 @@
 
 use std::{
     io::{self, IsTerminal},
+    pin::pin,
     time::Duration,
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::status::Screen;
 
 /// Between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Between two looks at work that counts by itself, for a bar.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Work of which the whole is known.
 #[derive(Debug)]
@@ -68,4 +74,44 @@ impl Drop for Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Does the work, and shows every now and then how far it is: how many parts are done, and a few words.
+pub(super) async fn beside<T>(
+    screen: &Screen,
+    total: Option<u64>,
+    work: impl Future<Output = T>,
+    look: impl Fn() -> (u64, String),
+) -> T {
+    let bar = screen.bar(total);
+    let period = if bar.is_some() { LOOK_EVERY } else { LINE_EVERY };
+    let mut looks = interval(period);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first one comes at once, when there is nothing to see.
+    looks.reset();
+    let (mut work, mut before) = (pin!(work), 0);
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut work => break outcome,
+            _ = looks.tick() => {
+                let (done, words) = look();
+                match &bar {
+                    Some(bar) => {
+                        bar.set_position(done);
+                        bar.set_message(words);
+                    }
+                    None => {
+                        let rate = done.saturating_sub(before) as f64 / period.as_secs_f64();
+                        let of = total.map_or_else(String::new, |total| format!(" of about {total}"));
+                        tracing::info!("{done} torrents{of}, {rate:.0}/s{}{words}", if words.is_empty() { "" } else { ", " });
+                        before = done;
+                    }
+                }
+            }
+        }
+    };
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    outcome
 }

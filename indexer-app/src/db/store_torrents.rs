@@ -61,6 +61,16 @@ pub enum Rejection {
     Refused(String),
 }
 
+impl Rejection {
+    /// The kind of reason, for counting.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Size(_) => "too large",
+            Self::Refused(_) => "refused by the database",
+        }
+    }
+}
+
 impl fmt::Debug for StoreTorrents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StoreTorrents({} torrents)", self.torrents.len())

@@ -205,6 +205,21 @@ pub fn parse(line: &[u8], now: SystemTime) -> Result<NewTorrent, Refusal> {
     })
 }
 
+/// The key of the torrent in a line; `None` when it has none.
+pub(super) fn key(line: &[u8]) -> Option<InfoHash> {
+    #[derive(Deserialize)]
+    struct Keys {
+        #[serde(default)]
+        v1: Option<String>,
+        #[serde(default)]
+        v2: Option<String>,
+    }
+    let keys: Keys = serde_json::from_slice(line).ok()?;
+    let v1 = keys.v1.map(|text| bytes::<20>("v1", &text)).transpose().ok()?;
+    let v2 = keys.v2.map(|text| bytes::<32>("v2", &text)).transpose().ok()?;
+    Some(Hashes::new(v1.map(InfoHash::from_bytes), v2)?.canonical())
+}
+
 /// What all files have together, if it is what is said, or if nothing is said.
 ///
 /// # Errors

@@ -45,6 +45,15 @@ impl Refusals {
         }
     }
 
+    /// Adds all of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        for (reason, count) in &other.counts {
+            *self.counts.entry(reason).or_default() += count;
+        }
+        let room = TOLD_MAX.saturating_sub(self.told.len());
+        self.told.extend(other.told.iter().take(room).cloned());
+    }
+
     /// How many in all.
     pub fn total(&self) -> u64 {
         self.counts.values().sum()

@@ -19,6 +19,7 @@ mod process;
 mod account;
 mod bans;
 mod crashes;
+mod exchange;
 mod hostile;
 mod index;
 mod ipv6;

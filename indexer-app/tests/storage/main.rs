@@ -10,6 +10,7 @@ mod backlog;
 mod bans;
 mod cluster;
 mod crash;
+mod exchange;
 mod nodes;
 mod refusals;
 mod search;

@@ -6,13 +6,10 @@ use std::{
 };
 
 use crate::private_cluster::{TestDatabase, hash, torrent, with_files};
-use indexer_app::{
-    db::{
-        Announce, Announced, DatabaseError, DecayPopularity, Discovery, HashQuery, Hashes, History, Known,
-        KnownHashes, Listing, NewTorrent, ObservedSwarm, Recent, RecordAnnounces, Rejection, ScrapesDue,
-        Show, ShownTorrent, Stored, SwarmSize,
-    },
-    exchange::export,
+use indexer_app::db::{
+    Announce, Announced, DatabaseError, DecayPopularity, Discovery, HashQuery, Hashes, History, Known,
+    KnownHashes, Listing, NewTorrent, ObservedSwarm, Recent, RecordAnnounces, Rejection, ScrapesDue, Show,
+    ShownTorrent, Stored, SwarmSize,
 };
 use krpc::InfoHash;
 
@@ -308,12 +305,8 @@ async fn the_most_recent_torrents_come_first() {
 }
 
 async fn exported(test: &TestDatabase) -> Vec<serde_json::Value> {
-    let mut out = Vec::new();
-    let exported = export(&test.database.pool, &mut out).await.unwrap();
-    let lines: Vec<serde_json::Value> =
-        String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((exported.torrents, exported.closed), (lines.len() as u64, false));
-    lines
+    let out = crate::exchange::exported(test).await;
+    String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[tokio::test]
@@ -415,25 +408,6 @@ fn mixed(number: u64) -> [u8; 20] {
         chunk.copy_from_slice(&(mix ^ (mix >> 31)).to_be_bytes());
     }
     bytes[..20].try_into().unwrap()
-}
-
-#[tokio::test]
-async fn an_export_ends_quietly_when_its_reader_has_enough() {
-    struct Pipe(usize);
-    impl std::io::Write for Pipe {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::BrokenPipe)?;
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let test = TestDatabase::new().await;
-    test.store((0..100).map(|number| torrent(number, "x")).collect()).await;
-    let exported = export(&test.database.pool, &mut Pipe(2_000)).await.unwrap();
-    assert!(exported.closed);
-    assert!((1..100).contains(&exported.torrents), "{exported:?}");
 }
 
 #[tokio::test]
