@@ -149,7 +149,7 @@ pub struct ExportOptions {
 pub struct ImportRequest {
     /// What kind of database it is.
     pub from: ImportFrom,
-    /// Files, `-` for standard input.
+    /// Files, `-` for standard input; or URLs of databases.
     pub sources: Vec<String>,
     /// End at the first thing that is refused.
     pub strict: bool,
@@ -160,11 +160,16 @@ pub struct ImportRequest {
 pub enum ImportFrom {
     /// An export of ours.
     Ndjson,
+    /// magnetico's SQLite file.
+    Magnetico,
+    /// bitmagnet's PostgreSQL.
+    Bitmagnet,
 }
 
 impl ImportFrom {
     /// All of them, with their words.
-    const WORDS: [(&str, Self); 1] = [("ndjson", Self::Ndjson)];
+    const WORDS: [(&str, Self); 3] =
+        [("ndjson", Self::Ndjson), ("magnetico", Self::Magnetico), ("bitmagnet", Self::Bitmagnet)];
 }
 
 /// The command line as clap sees it.
@@ -308,7 +313,7 @@ pub fn command() -> Command {
                         .value_name("FILE")
                         .required(true)
                         .num_args(1..)
-                        .help("Exports, plain or compressed with zstd; - is standard input"),
+                        .help("Exports, plain or compressed with zstd, - is standard input; SQLite files of magnetico; a postgres:// URL of bitmagnet"),
                 )
                 .arg(
                     Arg::new("from")

@@ -16,8 +16,11 @@ use crate::{
     cli::{ImportFrom, ImportRequest},
     cluster::{EventSink, Mode},
     db::{self, Database},
-    exchange::{Batch, Feed, ImportError, ImportOptions, Imported, feed, import, ndjson},
-    settings::Settings,
+    exchange::{
+        Batch, Feed, ImportError, ImportOptions, Imported, feed, import, ndjson, read_bitmagnet,
+        read_magnetico,
+    },
+    settings::{Settings, hide_password},
     status::Screen,
 };
 
@@ -95,21 +98,31 @@ async fn all(
     Ok(())
 }
 
-/// Begins to read a source on a thread of its own.
+/// Begins to read a source, files on a thread of their own.
 fn begin(
     from: ImportFrom,
     source: &str,
 ) -> (impl Future<Output = Result<(), ImportError>> + use<>, mpsc::Receiver<Batch>) {
-    let name = if source == "-" { "standard input".to_owned() } else { source.to_owned() };
-    let (feed, batches) = match from {
-        ImportFrom::Ndjson => feed(&format!("{name} line")),
+    let name = match (from, source) {
+        (ImportFrom::Ndjson, "-") => "standard input".to_owned(),
+        (ImportFrom::Bitmagnet, url) => hide_password(url),
+        (_, file) => file.to_owned(),
     };
-    let source = source.to_owned();
-    let now = now();
+    let (feed, batches) = feed(&format!(
+        "{name} {}",
+        match from {
+            ImportFrom::Ndjson => "line",
+            ImportFrom::Magnetico => "torrent",
+            ImportFrom::Bitmagnet => "torrent in the order of hashes",
+        }
+    ));
+    let (source, now) = (source.to_owned(), now());
     let reading = async move {
-        let read = tokio::task::spawn_blocking(move || match from {
-            ImportFrom::Ndjson => read_lines(&source, &name, now, feed),
-        });
+        let read = match from {
+            ImportFrom::Bitmagnet => return read_bitmagnet(&source, now, feed).await,
+            ImportFrom::Magnetico => tokio::task::spawn_blocking(move || read_magnetico(&source, now, feed)),
+            ImportFrom::Ndjson => tokio::task::spawn_blocking(move || read_lines(&source, &name, now, feed)),
+        };
         read.await.map_err(|error| tea_runtime::SessionError::Unexpected(error.to_string()))?
     };
     (reading, batches)

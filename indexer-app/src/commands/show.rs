@@ -122,7 +122,11 @@ fn as_text(torrent: &ShownTorrent) -> String {
 /// The size of a swarm, with what it rests on: estimates of the DHT.
 fn size(swarm: &ObservedSwarm) -> String {
     let SwarmSize { whole, nodes, seeders, leechers } = swarm.size;
-    let nodes = if nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") };
+    let nodes = match nodes {
+        0 => "another indexer".to_owned(),
+        1 => "1 node".to_owned(),
+        nodes => format!("{nodes} nodes"),
+    };
     let rest = if whole { "" } else { " of some, so there may be more" };
     format!("about {seeders} seeders, {leechers} leechers ({}; by {nodes}{rest})", rfc3339(swarm.at))
 }

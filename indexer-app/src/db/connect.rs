@@ -130,6 +130,14 @@ pub async fn connect(choice: &DatabaseChoice, connections: usize) -> Result<Data
     Ok(Database { pool, schema, cluster, config })
 }
 
+/// A connection to a database that somebody else has made.
+///
+/// # Errors
+/// The address is none, or asks for what is not built in.
+pub(super) fn pool_to(url: &str) -> Result<Pool, DatabaseError> {
+    pool(shared(url)?, 1)
+}
+
 /// Connections to one database, made when they are needed.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ mod connect;
 mod copy_torrents;
 mod error;
 mod export;
+mod foreign;
 mod identity;
 mod known_hashes;
 mod nodes;
@@ -41,6 +42,7 @@ pub use bans::{ActiveRule, BAN_RULES_MAX, BanAdd, BanList, BanRemove, BanRule, B
 pub use connect::{Database, DatabaseChoice, cancel, connect, ensure_database, pool};
 pub use error::{DatabaseError, pool_error, session_error};
 pub use export::{ExportBatch, ExportCursor, ExportNow, ExportRow, NewKeys, Observed};
+pub use foreign::{Bitmagnet, ForeignError, ForeignTorrent, Magnetico};
 pub use identity::{LoadIdentity, SaveIdentity};
 pub use known_hashes::{Known, KnownHashes};
 pub use nodes::{LoadNodes, NodeVisit, SaveNodes, StoredNode};
