@@ -17,13 +17,14 @@ use std::{
     time::Duration,
 };
 
+use crate::db::Quotas;
 use bittorrent::TransportSet;
 use mainline::{ReadOnly, own_ids::MOVE_PAUSE};
 
 pub use mainline::IdScheme;
 use parse::{
-    database_url, duration, host_port, one_line, parse_with, path, plain_text, ranged, read_only, split,
-    transport,
+    database_url, duration, host_port, one_line, or_off, parse_with, path, plain_text, ranged, read_only,
+    sized, split, transport,
 };
 pub use parse::{parse_duration, parse_size};
 pub use profile::{LOOPBACK_BUDGETS, Profile};
@@ -330,6 +331,14 @@ pub struct Settings {
     pub metadata_bytes_max: usize,
     /// Longest backlog, rows.
     pub backlog_max: u64,
+    /// Most torrents.
+    pub torrents_max: Option<u64>,
+    /// Most bytes of the database.
+    pub storage_max: Option<u64>,
+    /// How long a torrent may be unseen.
+    pub expire_unseen: Option<Duration>,
+    /// Bytes that stay free on the disk.
+    pub disk_free_min: u64,
     /// Nodes in memory.
     pub contacts_max: usize,
 }
@@ -393,10 +402,23 @@ impl Settings {
             metadata_bytes_max: layers
                 .required("metadata-bytes-max", ranged::<usize>(16_384, 268_435_456))?,
             backlog_max: layers.required("backlog-max", ranged::<u64>(1_000, 100_000_000))?,
+            torrents_max: layers.required("torrents-max", or_off(ranged::<u64>(1_000, 10_000_000_000)))?,
+            storage_max: layers.required("storage-max", or_off(sized(64 << 20, 1 << 50)))?,
+            expire_unseen: layers.required("expire-unseen", or_off(duration(DAY, 3_650 * DAY)))?,
+            disk_free_min: layers.required("disk-free-min", sized(0, 1 << 50))?,
             contacts_max: layers.required("contacts-max", ranged::<usize>(1_000, 20_000_000))?,
         };
         settings.check()?;
         Ok(settings)
+    }
+
+    /// What of the torrents is kept.
+    pub fn quotas(&self) -> Quotas {
+        Quotas {
+            torrents_max: self.torrents_max,
+            storage_bytes_max: self.storage_max,
+            unseen_max: self.expire_unseen,
+        }
     }
 
     /// Whether nothing but loopback can be reached from the addresses that it is bound to.
@@ -448,6 +470,9 @@ impl Settings {
         Ok(())
     }
 }
+
+/// A torrent that somebody has is seen many times in one: nodes give out their hashes again and again.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// BEP 42 derives the first 21 bits of an id from the address and three random bits.
 const BEP42_IDS_PER_ADDRESS: u64 = 8;

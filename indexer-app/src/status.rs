@@ -56,6 +56,8 @@ pub struct Snapshot {
     pub torrents: Option<u64>,
     /// The database.
     pub database: DatabaseState,
+    /// Why nothing new is taken in, if it is not.
+    pub ingest_stopped: Option<String>,
     /// The sweep of a one-shot run or the newest one: nodes visited, and still to visit.
     pub sweep: (u64, u64),
     /// Budgets and queues.
@@ -105,8 +107,10 @@ impl Snapshot {
         let budgets: Vec<_> = self.limits.iter().filter_map(budget).collect();
         let queues: Vec<_> = self.limits.iter().filter_map(queue).collect();
         let held: Vec<_> = self.limits.iter().filter_map(held).collect();
+        let stopped =
+            self.ingest_stopped.as_ref().map_or_else(String::new, |why| format!("   INGEST STOPPED: {why}"));
         format!(
-            "\nup       {}   database {}\n\
+            "\nup       {}   database {}{stopped}\n\
                dht      {} nodes on {} ports, {} contacts, {} nodes known\n\
                packets  {:.0}/s in, {:.0}/s out   sweep: {} nodes visited, {} to go\n\
                budgets  {}\n\
@@ -230,6 +234,7 @@ impl Screen {
                 stored = snapshot.stored,
                 waiting = snapshot.waiting,
                 database = %snapshot.database,
+                ingest = snapshot.ingest_stopped.as_deref().unwrap_or("on"),
                 "crawling"
             );
         }
@@ -313,6 +318,7 @@ mod tests {
             stored_rate: 3.25,
             torrents: Some(1042),
             database: DatabaseState::Down("gone".to_owned()),
+            ingest_stopped: Some("the disk is full".to_owned()),
             limits: vec![
                 limit("packets", Some(1), 150, Some(148), 12),
                 limit("new endpoints", Some(60), 1_200, Some(7), 0),
@@ -325,7 +331,7 @@ mod tests {
         let block = snapshot.block();
         for part in [
             "up       1m 1s",
-            "DOWN: gone",
+            "DOWN: gone   INGEST STOPPED: the disk is full\n",
             "8 nodes on 0 ports, 1234 contacts",
             "budgets  148/150 packets/s, 7/1200 new endpoints/min\n",
             "queues   99 visits in flight\n",

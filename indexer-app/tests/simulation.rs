@@ -92,6 +92,76 @@ fn an_outage_of_the_database_loses_nothing_and_a_stop_waits_for_it() {
     assert_eq!(world.database.borrow().ended.as_deref(), Some("stopped"));
 }
 
+/// A world in which there is much left to do after some seconds.
+fn busy_world(seed: u64) -> SimulatedWorld {
+    let plan = WorldPlan { live: 500, dead_share: 0.1, torrents: 2_500, loss: 0.05 };
+    let mut world = SimulatedWorld::new(plan, seed);
+    while stored_share(&world) < 0.1 {
+        world.sim.run_for(Duration::from_millis(50));
+    }
+    assert!(stored_share(&world) < 0.5, "it came too late: {}", stored_share(&world));
+    world
+}
+
+fn ingest_stopped(world: &SimulatedWorld) -> Option<String> {
+    world.database.borrow().last.as_ref().expect("it was shown").ingest_stopped.clone()
+}
+
+#[test]
+fn a_disk_that_fills_stops_ingest_until_there_is_well_enough_room() {
+    let mut world = busy_world(5);
+    world.database.borrow_mut().disk_free = Some(900 << 20);
+    // What is in flight is finished.
+    world.sim.run_for(Duration::from_secs(90));
+    let before = stored_share(&world);
+    assert!(before < 0.95, "it came too late to show anything: {before}");
+    assert!(
+        ingest_stopped(&world).is_some_and(|why| why.starts_with("900 MiB free")),
+        "{:?}",
+        ingest_stopped(&world)
+    );
+    let backlog = world.database.borrow().last.as_ref().and_then(|shown| shown.backlog);
+    // Enough, but not by a margin.
+    world.database.borrow_mut().disk_free = Some(1_100 << 20);
+    world.sim.run_for(Duration::from_secs(60));
+    assert!((stored_share(&world) - before).abs() < f64::EPSILON);
+    assert_eq!(world.database.borrow().last.as_ref().and_then(|shown| shown.backlog), backlog);
+    assert!(ingest_stopped(&world).is_some());
+    world.database.borrow_mut().disk_free = Some(1_300 << 20);
+    world.sim.run_for(Duration::from_secs(600));
+    assert_eq!(ingest_stopped(&world), None);
+    assert!(stored_share(&world) > 0.99, "{} stored", stored_share(&world));
+}
+
+#[test]
+fn a_full_disk_in_the_middle_of_writing_loses_nothing_however_long_it_lasts() {
+    let mut world = busy_world(6);
+    world.database.borrow_mut().is_full = true;
+    let before = stored_share(&world);
+    // Twenty refusals for what a batch contains would be its end.
+    world.sim.run_for(Duration::from_secs(900));
+    assert!((stored_share(&world) - before).abs() < f64::EPSILON);
+    assert_eq!(ingest_stopped(&world).as_deref(), Some("the database's disk is full"));
+    let fetched = world.database.borrow().last.as_ref().map_or(0, |shown| shown.fetched);
+    world.database.borrow_mut().is_full = false;
+    world.sim.run_for(Duration::from_secs(600));
+    assert!(stored_share(&world) > 0.99, "{} stored", stored_share(&world));
+    let last = world.database.borrow().last.clone().expect("it was shown");
+    assert_eq!((last.ingest_stopped, last.stored), (None, world.database.borrow().torrents.len() as u64));
+    assert!(
+        last.fetched >= fetched && last.fetched == last.stored,
+        "{} fetched, {} stored",
+        last.fetched,
+        last.stored
+    );
+    let stops = |name: &str| {
+        let database = world.database.borrow();
+        let found = database.counts.iter().find(|count| count.about == "disk" && count.name == name);
+        found.map_or(0, |count| count.number)
+    };
+    assert!((3..20).contains(&stops("ingest stopped")), "{} stops", stops("ingest stopped"));
+}
+
 #[test]
 fn a_partition_of_minutes_is_overcome_without_help() {
     let plan = WorldPlan { live: 200, dead_share: 0.1, torrents: 200, loss: 0.05 };

@@ -3,13 +3,17 @@
 use std::{
     io::{self, Write},
     net::{IpAddr, SocketAddr, UdpSocket},
+    path::Path,
     time::{Duration, SystemTime},
 };
 
 use bittorrent::{FetchConfig, InfoLimits, PeerId};
 use krpc::ClientVersion;
 use mainline::{Dht, KnownNode, Limits, OwnIds, Port, Support};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::{
+    resource::{Resource, getrlimit, setrlimit},
+    statvfs::statvfs,
+};
 use rand::{TryRng, rngs::SysRng};
 use tea_runtime::{BoxFuture, Manager, PgManager, Reply, Runtime};
 
@@ -22,7 +26,7 @@ use crate::{
         TidyLimits,
     },
     model::{
-        AppEffect, Ending, Flags, Indexer, LOOKUPS_PER_FETCH, Msg, Plan, UtpPlan,
+        AppEffect, DiskPlan, Ending, Flags, Indexer, LOOKUPS_PER_FETCH, Msg, Plan, UtpPlan,
         identity::{self, Kept},
     },
     settings::{Profile, Settings},
@@ -192,6 +196,12 @@ async fn prepare(
             move_nodes: settings.move_nodes,
             utp: UtpPlan { seed: random_seed()?, packets_per_second: settings.utp_packets_per_second },
             connect_from: settings.bind.iter().copied().filter(|ip| !ip.is_unspecified()).collect(),
+            quotas: settings.quotas(),
+            disk: DiskPlan {
+                // Of a server elsewhere only its own words are known.
+                place: settings.database_url.is_none().then(|| settings.data_dir.clone()),
+                free_min: settings.disk_free_min,
+            },
             tidy: TidyLimits { backlog_rows_max: settings.backlog_max, ..TidyLimits::default() },
         },
     })
@@ -226,6 +236,7 @@ impl Manager<Indexer> for Effects {
     fn perform(&mut self, effect: AppEffect, reply: Reply<Msg>) {
         match effect {
             AppEffect::Database(session) => self.database.run(session, reply),
+            AppEffect::LookAtDisk(place) => reply.send(Msg::DiskFree(free_bytes(&place))),
             AppEffect::Show(snapshot) => self.show(&snapshot),
         }
     }
@@ -233,6 +244,12 @@ impl Manager<Indexer> for Effects {
     fn close(&mut self) -> BoxFuture<()> {
         self.database.close()
     }
+}
+
+/// Bytes that an ordinary user may still write on the file system of a directory.
+fn free_bytes(place: &Path) -> Result<u64, String> {
+    let found = statvfs(place).map_err(|error| format!("{}: {error}", place.display()))?;
+    Ok(found.blocks_available() * found.fragment_size())
 }
 
 fn dht_config(settings: &Settings, ids: &OwnIds, kept: &Kept) -> Result<mainline::Config, CommandError> {

@@ -56,6 +56,7 @@ fn as_json(statistics: &Statistics) -> serde_json::Value {
                 "version": run.version,
                 "once": run.once,
                 "state": state(run),
+                "ingest_stopped": run.ingest_stopped,
                 "started": time(run.started),
                 "reported": time(run.reported),
                 "stopped": run.stopped.map(time),
@@ -139,6 +140,11 @@ fn as_text(statistics: &Statistics) -> String {
     );
     if !statistics.backlog_reasons.is_empty() {
         line("  reasons", listed(&statistics.backlog_reasons));
+    }
+    if let Some(why) =
+        runs.first().filter(|run| run.ended.is_none()).and_then(|run| run.ingest_stopped.as_ref())
+    {
+        line("ingest", format!("stopped: {why}"));
     }
     line("database", table::bytes(u128::from(statistics.database_bytes)));
     let mut table = Table::new(&[
@@ -334,6 +340,7 @@ mod tests {
             version: "1".to_owned(),
             once: false,
             ended: None,
+            ingest_stopped: Some("the disk is full".to_owned()),
             work: Vec::new(),
             limits: Vec::new(),
             addresses: Vec::new(),
@@ -350,6 +357,7 @@ mod tests {
         let statistics = Statistics { runs: vec![run], ..Statistics::default() };
         let text = as_text(&statistics);
         for line in [
+            "ingest      stopped: the disk is full",
             "run 7 so far",
             "dropped       malformed 3",
             "malformed     invalid 'id' 2, no message type 1",

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tea_runtime::SessionError;
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage, config::SslMode};
 
@@ -146,6 +146,14 @@ pub fn pool(config: Config, connections: usize) -> Result<Pool, DatabaseError> {
     let manager =
         Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
     Pool::builder(manager)
+        .post_create(Hook::async_fn(|client, _| {
+            Box::pin(async move {
+                // What a server is told to acknowledge early can be lost after it was acknowledged.
+                let sql = "select set_config('synchronous_commit', 'on', false)
+                    where current_setting('synchronous_commit') = 'off'";
+                client.batch_execute(sql).await.map_err(HookError::Backend)
+            })
+        }))
         .max_size(connections.max(1))
         .runtime(Runtime::Tokio1)
         .create_timeout(Some(CONNECT_MAX))

@@ -89,6 +89,23 @@ pub fn session_error(error: &Error) -> SessionError {
     SessionError::Unexpected(full_text(error))
 }
 
+/// Whether the database has no room left on its disk (53100).
+pub fn is_disk_full(error: &SessionError) -> bool {
+    matches!(error, SessionError::Database { code, .. } if code == SqlState::DISK_FULL.code())
+}
+
+/// Whether the same statement may succeed later: the database could not be asked, or was in no state to do it. The others
+/// are refused for what they say.
+pub fn is_passing(error: &SessionError) -> bool {
+    // 25 read only for now, 40 lost against another one, 53 out of disk, memory or connections, 55 locked, 57 told to stop,
+    // 58 errors of the system.
+    let passing = ["25", "40", "53", "55", "57", "58"];
+    match error {
+        SessionError::Database { code, .. } => passing.iter().any(|class| code.starts_with(class)),
+        other => other.is_transient(),
+    }
+}
+
 /// What it means that the pool gave no connection.
 pub fn pool_error(error: &PoolError) -> SessionError {
     SessionError::Unavailable(match error {

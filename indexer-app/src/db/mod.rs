@@ -11,6 +11,7 @@ mod claims;
 mod connect;
 mod copy_torrents;
 mod error;
+mod expiry;
 mod export;
 mod foreign;
 mod identity;
@@ -40,7 +41,8 @@ pub use backlog::{
 pub use ban_apply::{BanApply, BannedTorrents};
 pub use bans::{ActiveRule, BAN_RULES_MAX, BanAdd, BanList, BanRemove, BanRule, BanRuleError, Banned, Bans};
 pub use connect::{Database, DatabaseChoice, cancel, connect, ensure_database, pool};
-pub use error::{DatabaseError, pool_error, session_error};
+pub use error::{DatabaseError, is_disk_full, is_passing, pool_error, session_error};
+pub use expiry::{Beyond, BeyondQuotas, Expire, ExpireUnseen, Expired, Quotas, SeenAgain};
 pub use export::{ExportBatch, ExportCursor, ExportNow, ExportRow, NewKeys, Observed};
 pub use foreign::{Bitmagnet, ForeignError, ForeignTorrent, Magnetico};
 pub use identity::{LoadIdentity, SaveIdentity};

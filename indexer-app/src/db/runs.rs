@@ -78,6 +78,8 @@ pub struct RunReport {
     pub limits: Vec<RunLimit>,
     /// Its addresses now.
     pub addresses: Vec<RunAddress>,
+    /// Why it takes nothing new in, if it does not.
+    pub ingest_stopped: Option<String>,
 }
 
 /// Opens a run, and claims its owner's name for this process.
@@ -157,7 +159,7 @@ impl Session for RunEnd {
 
 const REPORT: &str = "
 with beat as (
-    update runs set beat_at = now(), ended = coalesce($2, ended),
+    update runs set beat_at = now(), ingest_stopped = $8, ended = coalesce($2, ended),
         stopped_at = case when $2 is null then stopped_at else now() end
     where id = $1 returning id
 )
@@ -174,7 +176,7 @@ async fn report(
     ended: Option<&str>,
     report: &RunReport,
 ) -> Result<(), SessionError> {
-    let RunReport { work, limits, addresses } = report;
+    let RunReport { work, limits, addresses, ingest_stopped } = report;
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let failed = work
         .iter()
@@ -192,6 +194,7 @@ async fn report(
             &work.iter().map(|work| number(work.succeeded)).collect::<Vec<_>>(),
             &work.iter().map(|work| number(work.in_flight)).collect::<Vec<_>>(),
             &failed,
+            ingest_stopped,
         ],
     )
     .await?;

@@ -90,6 +90,8 @@ pub struct RunStats {
     pub once: bool,
     /// Why it ended.
     pub ended: Option<String>,
+    /// Why it takes nothing new in, as of its last report.
+    pub ingest_stopped: Option<String>,
     /// Its work.
     pub work: Vec<Work>,
     /// Its budgets and queues, as of its last report.
@@ -123,7 +125,7 @@ select coalesce(reason, '') as reason, count(*) filter (where due <= now()) as d
 from backlog group by 1";
 
 const RUNS: &str = "
-select id, started_at, beat_at, stopped_at, by_whom, version, once, ended,
+select id, started_at, beat_at, stopped_at, by_whom, version, once, ended, ingest_stopped,
     stopped_at is null and beat_at < now() - make_interval(secs => $2) as is_silent
 from runs order by started_at desc, id desc limit $1";
 
@@ -212,6 +214,7 @@ async fn runs(client: &Client, limit: u32) -> Result<Vec<RunStats>, SessionError
             version: statement::column(&row, "version")?,
             once: statement::column(&row, "once")?,
             ended: statement::column(&row, "ended")?,
+            ingest_stopped: statement::column(&row, "ingest_stopped")?,
             work: Vec::new(),
             limits: Vec::new(),
             addresses: Vec::new(),

@@ -16,12 +16,14 @@ use tea_runtime::{Cmd, Context, Program, Signal, StreamEvent, Sub, SubEvent, Tim
 
 use super::{
     connections::{Connections, Happening, disconnect},
+    disk_guard::{DiskGuard, Turn},
     intake::{Intake, Seen},
     message::{Answer, AppEffect, Key, Msg},
     plan::{Ending, Flags, Plan},
     records::{new_torrent, visit},
     report::Report,
     resolver::{Resolver, ResolverBounds, Settled, Wire},
+    retention::Retention,
     scraper::Scraper,
     storage::{Backlog, Storage, effect},
 };
@@ -101,6 +103,7 @@ pub struct Indexer {
     connections: Connections,
     scraper: Scraper,
     storage: Storage,
+    retention: Retention,
     report: Report,
     plan: Plan,
     ports: Vec<SocketAddr>,
@@ -169,7 +172,9 @@ impl Program for Indexer {
                 plan.run,
                 plan.owner.clone(),
                 Backlog::new(backlog, plan.tidy.backlog_rows_max),
+                DiskGuard::new(plan.disk.free_min),
             ),
+            retention: Retention::new(plan.run, plan.quotas),
             report: Report::new(virtual_nodes, torrents, plan.fetches),
             bound: vec![false; ports.len()],
             ports,
@@ -250,6 +255,10 @@ impl Program for Indexer {
             }
             Msg::MoveNode => self.move_a_node(cx, cmd),
             Msg::Bootstrap => self.look_up_bootstrap(cx, cmd),
+            Msg::DiskFree(Ok(free)) => self.storage.disk.looked(free),
+            Msg::DiskFree(Err(error)) => {
+                tracing::debug!(%error, "nobody knows how much of the disk is free");
+            }
             Msg::Database(answer) => {
                 self.database(answer, cx);
                 self.go_on(cx, cmd);
@@ -483,6 +492,8 @@ impl Indexer {
     fn every_second(&mut self, cx: &Context, cmd: &mut Cmd<Self>) {
         self.seconds += 1;
         if self.ending == Ending::Running {
+            self.watch_disk(cx, cmd);
+            self.retention.go_on(cx.now, |effect| cmd.perform(effect));
             if !self.reporting && self.seconds.is_multiple_of(REPORT_EVERY) {
                 self.reporting = true;
                 let (owner, run) = (self.plan.owner.clone(), self.plan.run);
@@ -520,11 +531,27 @@ impl Indexer {
         cmd.perform(AppEffect::Show(Box::new(snapshot)));
     }
 
+    /// Stops ingest while the disk is full, and says so once.
+    fn watch_disk(&mut self, cx: &Context, cmd: &mut Cmd<Self>) {
+        match self.storage.disk.turn(cx.now) {
+            Turn::None => {}
+            Turn::Stopped => {
+                let why = self.storage.disk.reason().unwrap_or_default();
+                tracing::error!(%why, "nothing new is taken in until there is room; searches go on");
+            }
+            Turn::Resumed => tracing::info!("there is room on the disk again: going on"),
+        }
+        if let Some(place) = self.plan.disk.place.clone() {
+            cmd.perform(AppEffect::LookAtDisk(place));
+        }
+    }
+
     fn run_report(&self) -> RunReport {
         RunReport {
             work: self.report.work(&self.ending, &self.resolver, &self.dht),
             limits: self.report.limits().to_vec(),
             addresses: self.addresses(),
+            ingest_stopped: self.storage.disk.reason(),
         }
     }
 
@@ -590,8 +617,13 @@ impl Indexer {
 
     /// The numbers of the run, on their way into the database.
     fn tally(&self, last: bool) -> AppEffect {
-        let counts =
-            self.report.counts(&self.dht, &self.scraper, &self.connections.utp, &self.storage.backlog);
+        let counts = self.report.counts(
+            &self.dht,
+            &self.scraper,
+            &self.connections.utp,
+            &self.storage,
+            &self.retention,
+        );
         let save = SaveRunCounts { run: self.plan.run, counts };
         effect(save, move |result| Answer::Tallied { result, last })
     }

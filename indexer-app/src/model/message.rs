@@ -1,12 +1,12 @@
 //! What can happen to the program, what it asks for, and the names of its ports, timers and streams.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use deadpool_postgres::Client;
 use tea_runtime::{Datagram, Db, Effect, Fault, SessionError, Signal, StreamEvent, SubEvent};
 
 use crate::{
-    db::{Announced, BacklogFailed, BacklogGain, Known, Stored, Taken, Tidied},
+    db::{Announced, BacklogFailed, BacklogGain, Beyond, Expired, Known, Stored, Taken, Tidied},
     status::Snapshot,
 };
 
@@ -74,6 +74,8 @@ pub enum Msg {
     End,
     /// A graceful stop has taken too long.
     Grace,
+    /// So many bytes are free on the disk of the database, or why nobody knows.
+    DiskFree(Result<u64, String>),
     /// The database answered.
     Database(Answer),
 }
@@ -105,6 +107,14 @@ pub enum Answer {
     Reported(Result<(), SessionError>),
     /// What we are was written.
     IdentitySaved(Result<(), SessionError>),
+    /// Torrents were noted as seen.
+    Seen(Result<u64, SessionError>),
+    /// How many torrents are beyond the quotas.
+    Beyond(Result<Beyond, SessionError>),
+    /// Torrents beyond a quota were removed.
+    Expired(Result<u64, SessionError>),
+    /// Torrents that were unseen too long were removed.
+    Unseen(Result<Expired, SessionError>),
     /// Old rows were removed.
     Tidied(Result<Tidied, SessionError>),
     /// Torrents whose score has decayed were made less popular.
@@ -129,6 +139,8 @@ pub enum Answer {
 pub enum AppEffect {
     /// Work for the database.
     Database(Db<Msg, Client>),
+    /// Say how many bytes are free on the disk of this directory.
+    LookAtDisk(PathBuf),
     /// Show this.
     Show(Box<Snapshot>),
 }
@@ -137,6 +149,7 @@ impl Effect<Msg> for AppEffect {
     fn refused(self, fault: Fault) -> Option<Msg> {
         match self {
             Self::Database(db) => db.refused(fault),
+            Self::LookAtDisk(_) => Some(Msg::DiskFree(Err(fault.to_string()))),
             // The next one comes within a second.
             Self::Show(_) => None,
         }

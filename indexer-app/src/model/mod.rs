@@ -4,6 +4,7 @@
 
 mod announcers;
 mod connections;
+mod disk_guard;
 mod endpoint_memory;
 pub mod identity;
 mod indexer;
@@ -17,10 +18,11 @@ mod recent;
 mod records;
 mod report;
 mod resolver;
+mod retention;
 mod scraper;
 mod storage;
 
 pub use connections::UtpPlan;
 pub use indexer::{Indexer, LOOKUPS_PER_FETCH};
 pub use message::{Answer, AppEffect, Key, Msg};
-pub use plan::{Ending, Flags, Plan};
+pub use plan::{DiskPlan, Ending, Flags, Plan};

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     time::{Duration, SystemTime},
 };
 
@@ -10,7 +11,7 @@ use mainline::{Dht, KnownNode, OwnIds};
 
 use super::connections::UtpPlan;
 use crate::{
-    db::{RunId, TidyLimits},
+    db::{Quotas, RunId, TidyLimits},
     settings::HostPort,
 };
 
@@ -58,12 +59,25 @@ pub struct Plan {
     pub move_nodes: Option<Duration>,
     /// Bounds of what the database keeps.
     pub tidy: TidyLimits,
+    /// Bounds of the torrents in it.
+    pub quotas: Quotas,
+    /// Its disk.
+    pub disk: DiskPlan,
     /// Nobody outside of this machine is spoken to.
     pub loopback_only: bool,
     /// The local addresses to connect from, taken in turn; empty: the system chooses.
     pub connect_from: Vec<IpAddr>,
     /// How uTP is used on the UDP ports, if the fetches may use it.
     pub utp: UtpPlan,
+}
+
+/// What is asked of the disk of the database.
+#[derive(Clone, Debug, Default)]
+pub struct DiskPlan {
+    /// A directory on it; `None`: it is on another machine, or nobody asks.
+    pub place: Option<PathBuf>,
+    /// Bytes that are to stay free; 0: any number will do.
+    pub free_min: u64,
 }
 
 /// Why the program ended.

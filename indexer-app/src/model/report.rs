@@ -12,8 +12,9 @@ use super::{
     plan::Ending,
     rates::Rate,
     resolver::{RUN_ENDED, Resolver},
+    retention::Retention,
     scraper::Scraper,
-    storage::{Backlog, Storage},
+    storage::Storage,
 };
 use crate::{
     db::{Banned, Discovery, RunCount, RunLimit, Work},
@@ -120,7 +121,8 @@ impl Report {
         dht: &Dht,
         scraper: &Scraper,
         utp: &UtpPorts,
-        backlog: &Backlog,
+        storage: &Storage,
+        retention: &Retention,
     ) -> Vec<RunCount> {
         let counters = dht.counters();
         let mut counts = Vec::new();
@@ -130,9 +132,12 @@ impl Report {
         for source in Discovery::OF_HASHES {
             add("new hashes", source.as_str(), self.hashes_new.get(&source).copied().unwrap_or(0));
         }
-        let (refused, displaced) = backlog.turned_away();
+        let (refused, displaced) = storage.backlog.turned_away();
         add("backlog", "refused, full", refused);
         add("backlog", "displaced, full", displaced);
+        add("disk", "ingest stopped", storage.disk.stops());
+        add("expired", "over quota", retention.over_quota());
+        add("expired", "unseen", retention.unseen_removed());
         add("banned", "seen again", self.hashes_buried);
         add("banned", "fetched, by hash", self.banned.by_hash);
         for (rule, count) in &self.banned.by_rule {
@@ -373,6 +378,7 @@ impl Report {
             backlog: Some(storage.backlog.rows()),
             torrents: Some(self.torrents_at_start + self.stored),
             database: storage.state.clone(),
+            ingest_stopped: storage.disk.reason(),
             sweep: (sweep.visited, sweep.waiting + sweep.in_flight),
             limits: self.limits.rows().to_vec(),
         }

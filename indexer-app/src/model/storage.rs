@@ -6,13 +6,14 @@ use krpc::InfoHash;
 use tea_runtime::{Db, Session, SessionError, Time};
 
 use super::{
+    disk_guard::DiskGuard,
     lane::{AfterFailure, Lane, LaneBounds},
     message::{Answer, AppEffect, Msg},
 };
 use crate::{
     db::{
         Announce, BacklogFail, BacklogGain, BacklogNew, BacklogPut, Bury, Failure, KnownHashes, NewTorrent,
-        NodeVisit, RecordAnnounces, RunId, SaveNodes, StoreTorrents,
+        NodeVisit, RecordAnnounces, RunId, SaveNodes, SeenAgain, StoreTorrents, is_disk_full, is_passing,
     },
     status::DatabaseState,
 };
@@ -45,6 +46,9 @@ const FAILURES: LaneBounds = LaneBounds { waiting_max: 50_000, batch_max: 1_000,
 /// Visits to nodes. 20,000 are a minute of a fast crawl; when the database is away longer, later visits are not recorded,
 /// and counted.
 const VISITS: LaneBounds = LaneBounds { waiting_max: 20_000, batch_max: 2_000, delay: BOOKKEEPING_DELAY };
+
+/// Torrents that were seen: as announces, but one is as good as many.
+const SIGHTINGS: LaneBounds = LaneBounds { waiting_max: 20_000, batch_max: 5_000, delay: BOOKKEEPING_DELAY };
 
 /// Announces of torrents.
 const ANNOUNCES: LaneBounds = LaneBounds { waiting_max: 20_000, batch_max: 5_000, delay: BOOKKEEPING_DELAY };
@@ -122,13 +126,17 @@ pub(super) struct Storage {
     pub(super) visits: Lane<NodeVisit>,
     /// Announces of torrents.
     pub(super) announces: Lane<Announce>,
+    /// Torrents that are stored and were seen.
+    pub(super) sightings: Lane<InfoHash>,
+    /// Its disk.
+    pub(super) disk: DiskGuard,
     /// What is known of the database.
     pub(super) state: DatabaseState,
 }
 
 impl Storage {
     /// Empty lanes; the visits belong to `run`, what is taken from the backlog to `owner`.
-    pub(super) fn new(run: RunId, owner: String, backlog: Backlog) -> Self {
+    pub(super) fn new(run: RunId, owner: String, backlog: Backlog, disk: DiskGuard) -> Self {
         Self {
             run,
             owner,
@@ -140,19 +148,15 @@ impl Storage {
             discards: Lane::new(FAILURES),
             visits: Lane::new(VISITS),
             announces: Lane::new(ANNOUNCES),
+            sightings: Lane::new(SIGHTINGS),
+            disk,
             state: DatabaseState::Starting,
         }
     }
 
-    /// Hands batches that are due to `perform`. `flush`: all that wait are due.
+    /// Hands batches that are due to `perform`. `flush`: all that wait are due. While the disk is full what is new waits
+    /// where it is; what ends work in hand is written still, or tried.
     pub(super) fn write(&mut self, now: Time, flush: bool, mut perform: impl FnMut(AppEffect)) {
-        if let Some(batch) = self.checks.take(now, true) {
-            let hashes = batch.into_iter().map(|entry| entry.info_hash).collect();
-            perform(effect(KnownHashes(hashes), Answer::Checked));
-        }
-        if let Some(entries) = self.puts.take(now, true) {
-            perform(effect(BacklogPut { entries, room: Some(self.backlog.room()) }, Answer::Put));
-        }
         if let Some(torrents) = self.torrents.take(now, flush) {
             perform(effect(StoreTorrents { torrents }, Answer::Stored));
         }
@@ -162,17 +166,32 @@ impl Storage {
         if let Some(hashes) = self.discards.take(now, flush) {
             perform(effect(Bury { hashes }, Answer::Discarded));
         }
+        if self.disk.stops_ingest() && !flush {
+            return;
+        }
+        if let Some(batch) = self.checks.take(now, true) {
+            let hashes = batch.into_iter().map(|entry| entry.info_hash).collect();
+            perform(effect(KnownHashes(hashes), Answer::Checked));
+        }
+        if let Some(entries) = self.puts.take(now, true) {
+            perform(effect(BacklogPut { entries, room: Some(self.backlog.room()) }, Answer::Put));
+        }
         if let Some(visits) = self.visits.take(now, flush) {
             perform(effect(SaveNodes { run: self.run, visits }, |result| Answer::Visits(result.map(drop))));
         }
         if let Some(announces) = self.announces.take(now, flush) {
             perform(effect(RecordAnnounces { announces }, Answer::Announces));
         }
+        if let Some(hashes) = self.sightings.take(now, flush) {
+            perform(effect(SeenAgain { hashes }, Answer::Seen));
+        }
     }
 
     /// Whether the database keeps up, so that more may be fetched.
     pub(super) fn keeps_up(&self) -> bool {
-        self.torrents.len() < TORRENTS_EASY && self.failures.len() < FAILURES.waiting_max / 2
+        !self.disk.stops_ingest()
+            && self.torrents.len() < TORRENTS_EASY
+            && self.failures.len() < FAILURES.waiting_max / 2
     }
 
     /// Whether everything was acknowledged.
@@ -184,13 +203,17 @@ impl Storage {
             && self.discards.is_empty()
             && self.visits.is_empty()
             && self.announces.is_empty()
+            && self.sightings.is_empty()
     }
 
     /// Takes note of what an answer says about the database itself.
-    pub(super) fn note<T>(&mut self, result: &Result<T, SessionError>) {
+    pub(super) fn note<T>(&mut self, result: &Result<T, SessionError>, now: Time) {
         match result {
             Ok(_) => self.state = DatabaseState::Up,
             Err(error) => {
+                if is_disk_full(error) {
+                    self.disk.refused(now);
+                }
                 let state = DatabaseState::Down(error.to_string());
                 if self.state != state {
                     tracing::warn!(%error, "the database gave no answer; what waits for it is kept and tried again");
@@ -210,6 +233,7 @@ impl Storage {
             (self.discards.refused(), self.discards.lost()),
             (self.visits.refused(), self.visits.lost()),
             (self.announces.refused(), self.announces.lost()),
+            (self.sightings.refused(), self.sightings.lost()),
         ];
         lanes.iter().map(|(refused, lost)| refused + lost).sum()
     }
@@ -217,7 +241,7 @@ impl Storage {
 
 /// A batch failed: puts it back, or says what was lost.
 pub(super) fn put_back<T: Clone>(lane: &mut Lane<T>, what: &'static str, error: &SessionError, now: Time) {
-    if let AfterFailure::GivenUp(items) = lane.failed(now, error.is_transient()) {
+    if let AfterFailure::GivenUp(items) = lane.failed(now, is_passing(error)) {
         tracing::error!(items, %error, "the database keeps refusing {what}; they are given up");
     }
 }

@@ -49,6 +49,23 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     if bytes.is_finite() && bytes < (1_u64 << 53) as f64 { Ok(bytes as u64) } else { Err(problem()) }
 }
 
+pub(super) fn sized(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, String> {
+    move |text| match parse_size(text)? {
+        bytes if bytes >= least && bytes <= most => Ok(bytes),
+        _ => Err(format!("is outside of {least}..{most} bytes")),
+    }
+}
+
+/// `off`, or what the parser reads.
+pub(super) fn or_off<T>(
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> impl Fn(&str) -> Result<Option<T>, String> {
+    move |text| match text {
+        "off" => Ok(None),
+        text => parse(text).map(Some),
+    }
+}
+
 pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&str) -> Result<Duration, String> {
     move |text| {
         let value = parse_duration(text)?;

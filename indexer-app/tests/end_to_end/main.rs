@@ -20,6 +20,7 @@ mod account;
 mod bans;
 mod crashes;
 mod exchange;
+mod full_disk;
 mod hostile;
 mod index;
 mod ipv6;

@@ -10,7 +10,7 @@ use indexer_app::{
         Announced, BacklogFail, BacklogFailed, BacklogGain, BacklogNew, BacklogPut, BacklogRelease,
         BacklogRenew, BacklogSize, BacklogTake, Bury, DecayPopularity, Known, KnownHashes, NewTorrent,
         NodeVisit, RecordAnnounces, RunCount, RunEnd, RunProgress, RunReport, SaveIdentity, SaveNodes,
-        SaveRunCounts, ScrapesDue, StoreTorrents, Stored, SwarmSize, Taken, Tidied, Tidy,
+        SaveRunCounts, ScrapesDue, SeenAgain, StoreTorrents, Stored, SwarmSize, Taken, Tidied, Tidy,
     },
     model::{AppEffect, Msg},
     status::Snapshot,
@@ -44,6 +44,12 @@ pub struct FakeDatabase {
     pub identity: BTreeMap<String, Vec<u8>>,
     /// While it is set, every session fails.
     pub is_down: bool,
+    /// While it is set, there is no room for torrents and new hashes.
+    pub is_full: bool,
+    /// Bytes free on its disk; `None`: more than anybody wants.
+    pub disk_free: Option<u64>,
+    /// Torrents noted as seen, each time.
+    pub seen: Vec<InfoHash>,
     backlog: BTreeMap<InfoHash, (Time, BacklogNew, u16)>,
 }
 
@@ -51,11 +57,20 @@ impl FakeDatabase {
     pub fn answer(&mut self, effect: AppEffect, cx: &mut EffectCx<'_, Msg>) {
         let db = match effect {
             AppEffect::Database(db) => db,
+            AppEffect::LookAtDisk(_) => {
+                let free = Msg::DiskFree(Ok(self.disk_free.unwrap_or(u64::MAX)));
+                return cx.answer_after(LATENCY, free);
+            }
             AppEffect::Show(snapshot) => return self.last = Some(*snapshot),
         };
         if self.is_down {
             let message = db.fail(SessionError::Unavailable("the test says so".to_owned()));
             return cx.answer_after(LATENCY, message);
+        }
+        if self.is_full && (db.session::<StoreTorrents>().is_some() || db.session::<BacklogPut>().is_some()) {
+            let (code, message) =
+                ("53100".to_owned(), "could not extend file: No space left on device".to_owned());
+            return cx.answer_after(LATENCY, db.fail(SessionError::Database { code, message }));
         }
         let now = cx.now();
         let message = Ask(db)
@@ -70,6 +85,10 @@ impl FakeDatabase {
                 bury.hashes.iter().filter(|(hash, _)| self.backlog.remove(hash).is_some()).count() as u64
             })
             .or_try(|_: &BacklogRenew| 0)
+            .or_try(|seen: &SeenAgain| {
+                self.seen.extend(&seen.hashes);
+                seen.hashes.len() as u64
+            })
             .or_try(|save: &SaveNodes| {
                 self.visits.extend(save.visits.iter().cloned());
                 (save.visits.len() as u64, 0)

@@ -15,8 +15,8 @@ use std::{
 
 use bittorrent::{FetchConfig, InfoLimits, PeerId};
 use indexer_app::{
-    db::{RunId, TidyLimits},
-    model::{Flags, Indexer, Plan, UtpPlan, identity::Kept},
+    db::{Quotas, RunId, TidyLimits},
+    model::{DiskPlan, Flags, Indexer, Plan, UtpPlan, identity::Kept},
 };
 use krpc::{InfoHash, NodeId};
 use mainline::{Dht, IdScheme, OwnIds, Port, ReadOnly};
@@ -256,6 +256,8 @@ fn flags(ip: IpAddr, seed: u64, bootstrap: &[SocketAddr], setup: Setup, kept: &K
             duration: None,
             once: false,
             tidy: TidyLimits::default(),
+            quotas: Quotas::default(),
+            disk: DiskPlan { place: Some("/".into()), free_min: 1 << 30 },
             loopback_only: false,
             move_nodes: setup.move_nodes,
             connect_from: Vec::new(),

@@ -11,6 +11,7 @@ mod bans;
 mod cluster;
 mod crash;
 mod exchange;
+mod expiry;
 mod foreign;
 mod nodes;
 mod refusals;

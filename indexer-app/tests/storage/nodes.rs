@@ -182,6 +182,7 @@ async fn a_run_says_what_it_did_and_whether_it_could_say_that_it_ended() {
                 ..RunLimit::default()
             },
         ],
+        ingest_stopped: (attempted > 1).then(|| "full".to_owned()),
         addresses: vec![RunAddress {
             local: "::".parse().unwrap(),
             external: (attempted > 10).then(|| "2a00::1".parse().unwrap()),
@@ -202,6 +203,7 @@ async fn a_run_says_what_it_did_and_whether_it_could_say_that_it_ended() {
     assert_eq!(runs[0].limits, report(11).limits);
     assert_eq!(runs[0].addresses, report(11).addresses);
     assert_eq!((runs[0].ended.as_deref(), runs[0].interrupted, runs[0].once), (Some("signal"), false, true));
+    assert_eq!(runs[0].ingest_stopped.as_deref(), Some("full"));
     assert!(runs[0].stopped.is_some());
     assert!(runs[1].stopped.is_none() && runs[1].work.is_empty());
 

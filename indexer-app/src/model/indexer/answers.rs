@@ -18,7 +18,7 @@ impl Indexer {
         let storage = &mut self.storage;
         match answer {
             Answer::Checked(result) => {
-                storage.note(&result);
+                storage.note(&result, now);
                 match result {
                     Ok(known) => {
                         let batch = storage.checks.acknowledged();
@@ -29,7 +29,10 @@ impl Indexer {
                                         self.intake.forget(&entry.info_hash);
                                     }
                                 }
-                                Known::Stored => self.report.hashes_known += 1,
+                                Known::Stored => {
+                                    self.report.hashes_known += 1;
+                                    storage.sightings.push(entry.info_hash, now);
+                                }
                                 Known::Buried => self.report.hashes_buried += 1,
                                 Known::Due | Known::Waiting => {
                                     self.report.hashes_waiting += 1;
@@ -45,7 +48,7 @@ impl Indexer {
                 }
             }
             Answer::Put(result) => {
-                storage.note(&result);
+                storage.note(&result, now);
                 match result {
                     Ok(gain) => {
                         storage.puts.acknowledged();
@@ -59,7 +62,7 @@ impl Indexer {
             }
             Answer::Taken(result) => {
                 self.taking = false;
-                storage.note(&result);
+                storage.note(&result, now);
                 match result {
                     Ok(taken) => {
                         self.backlog_is_drained &= taken.is_empty() && storage.puts.is_empty();
@@ -79,7 +82,7 @@ impl Indexer {
                 }
             }
             Answer::Stored(result) => {
-                storage.note(&result);
+                storage.note(&result, now);
                 match result {
                     Ok(stored) => {
                         let batch = storage.torrents.acknowledged();
@@ -98,46 +101,65 @@ impl Indexer {
                 }
             }
             Answer::Failed(result) => {
-                storage.note(&result);
+                storage.note(&result, now);
                 match result {
                     Ok(_) => drop(storage.failures.acknowledged()),
                     Err(error) => put_back(&mut storage.failures, "failed fetches", &error, now),
                 }
             }
             Answer::Discarded(result) => {
-                storage.note(&result);
+                storage.note(&result, now);
                 match result {
                     Ok(_) => drop(storage.discards.acknowledged()),
                     Err(error) => put_back(&mut storage.discards, "useless info-hashes", &error, now),
                 }
             }
             // If they are not given back now, they are at the next start.
-            Answer::Released(result) => storage.note(&result),
-            Answer::Renewed(result) => storage.note(&result),
+            Answer::Released(result) => storage.note(&result, now),
+            Answer::Renewed(result) => storage.note(&result, now),
             Answer::Visits(result) => {
-                storage.note(&result);
+                storage.note(&result, now);
                 match result {
                     Ok(()) => drop(storage.visits.acknowledged()),
                     Err(error) => put_back(&mut storage.visits, "visits", &error, now),
                 }
             }
             Answer::Announces(result) => {
-                storage.note(&result);
+                storage.note(&result, now);
                 match result {
                     Ok(_) => drop(storage.announces.acknowledged()),
                     Err(error) => put_back(&mut storage.announces, "announces", &error, now),
                 }
             }
+            Answer::Seen(result) => {
+                storage.note(&result, now);
+                match result {
+                    Ok(_) => drop(storage.sightings.acknowledged()),
+                    Err(error) => put_back(&mut storage.sightings, "sightings of torrents", &error, now),
+                }
+            }
+            Answer::Beyond(result) => {
+                storage.note(&result, now);
+                self.retention.beyond(result.unwrap_or_default());
+            }
+            Answer::Expired(result) => {
+                storage.note(&result, now);
+                self.retention.expired(result.unwrap_or_default());
+            }
+            Answer::Unseen(result) => {
+                storage.note(&result, now);
+                self.retention.unseen(result.ok(), now);
+            }
             Answer::Reported(result) => {
-                storage.note(&result);
+                storage.note(&result, now);
                 self.reporting = false;
             }
             Answer::Popular(result) => {
-                storage.note(&result);
+                storage.note(&result, now);
                 self.scraper.popular(result.unwrap_or_default());
             }
             Answer::Tallied { result, last } => {
-                storage.note(&result);
+                storage.note(&result, now);
                 if last {
                     self.closing = Closing::Tallied;
                 }
@@ -148,11 +170,11 @@ impl Indexer {
                 }
                 self.closing = Closing::Done;
             }
-            Answer::IdentitySaved(result) => storage.note(&result),
-            Answer::Tidied(result) => storage.note(&result),
-            Answer::Decayed(result) => storage.note(&result),
+            Answer::IdentitySaved(result) => storage.note(&result, now),
+            Answer::Tidied(result) => storage.note(&result, now),
+            Answer::Decayed(result) => storage.note(&result, now),
             Answer::Counted(result) => {
-                storage.note(&result);
+                storage.note(&result, now);
                 if let Ok(rows) = result {
                     storage.backlog.counted(rows);
                 }
