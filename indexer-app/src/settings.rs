@@ -206,6 +206,7 @@ impl Layers {
                     "database-url" => {
                         settings.database_url.as_deref().map_or_else(String::new, hide_password)
                     }
+                    "search-url" => settings.search_url.as_deref().map_or_else(String::new, hide_password),
                     name => self.values.get(name).map_or_else(String::new, |(texts, _)| texts.join(", ")),
                 };
                 (definition.name, text, self.origin(definition.name))
@@ -287,6 +288,8 @@ pub struct Settings {
     pub fresh_database: bool,
     /// A shared PostgreSQL instead of the private one.
     pub database_url: Option<String>,
+    /// Another PostgreSQL that follows the one that is written to, for commands that read what is indexed.
+    pub search_url: Option<String>,
     /// Where PostgreSQL's programs are.
     pub postgres_bin: Option<PathBuf>,
     /// Cache of the private database, bytes.
@@ -363,6 +366,7 @@ impl Settings {
             data_dir: data_dir.unwrap_or_else(|| default_data_dir.to_owned()),
             fresh_database: false,
             database_url: layers.single("database-url", database_url)?,
+            search_url: layers.single("search-url", database_url)?,
             postgres_bin: layers.single("postgres-bin", path)?,
             shared_buffers: layers.single("shared-buffers", ranged::<u64>(1 << 20, 1 << 40))?,
             bind,

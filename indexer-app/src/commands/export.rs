@@ -12,7 +12,7 @@ use std::{
 
 use krpc::InfoHash;
 
-use super::{CommandError, ask, eprint_line, interruption::Interruption, open_to_ask, progress};
+use super::{CommandError, ask, eprint_line, interruption::Interruption, progress, replica::open_to_read};
 use crate::{
     cli::ExportOptions,
     db::{Database, ExportCursor, ExportNow},
@@ -27,7 +27,7 @@ pub(super) async fn run(
     screen: &Screen,
 ) -> Result<(), CommandError> {
     let mut interruption = Interruption::listen()?;
-    let Some(database) = interruption.or(open_to_ask(settings)).await else {
+    let Some(database) = interruption.or(open_to_read(settings)).await else {
         return Err(interrupted(0, &options));
     };
     let database = database?;

@@ -10,6 +10,7 @@ mod import;
 mod interruption;
 mod migrate;
 mod progress;
+mod replica;
 mod request;
 mod search;
 mod show;

@@ -5,7 +5,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{CommandError, ask, eprint_line, open_to_ask, show::hex, table, table::Table, traits};
+use super::{CommandError, ask, eprint_line, replica::open_to_read, show::hex, table, table::Table, traits};
 use crate::{
     cli::SearchOptions,
     db::{ObservedSwarm, Search, SwarmSize},
@@ -21,7 +21,7 @@ pub(super) async fn run(settings: &Settings, options: &SearchOptions) -> Result<
     request.sort = options.sort.parse().map_err(CommandError::Said)?;
     request.limit = options.limit;
     request.cursor = cursor;
-    let database = open_to_ask(settings).await?;
+    let database = open_to_read(settings).await?;
     let page = ask(&database, Search { request }).await;
     database.close().await;
     let page = page?;

@@ -7,7 +7,7 @@ use std::{
 
 use bittorrent::{display_safe, display_safe_path};
 
-use super::{CommandError, ask, open_to_ask, table, traits};
+use super::{CommandError, ask, replica::open_to_read, table, traits};
 use crate::{
     db::{HashQuery, ObservedSwarm, Show, ShownTorrent, SwarmSize},
     settings::Settings,
@@ -19,7 +19,7 @@ pub(super) async fn run(settings: &Settings, text: &str, json: bool) -> Result<(
             "{text:?} is no info-hash: it takes 4 to 40 hexadecimal digits, or the 64 of a v2 hash"
         )));
     };
-    let database = open_to_ask(settings).await?;
+    let database = open_to_read(settings).await?;
     let found = ask(&database, Show { hash }).await;
     database.close().await;
     let found = found?;

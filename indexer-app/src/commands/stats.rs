@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{CommandError, ask, open_to_ask, table, table::Table};
+use super::{CommandError, ask, replica::open_to_read, table, table::Table};
 use crate::{
     db::{RunStats, Statistics, Stats, Work},
     settings::Settings,
@@ -20,7 +20,7 @@ const RUNS: u32 = 5;
 const LINES_MAX: usize = 12;
 
 pub(super) async fn run(settings: &Settings, json: bool) -> Result<(), CommandError> {
-    let database = open_to_ask(settings).await?;
+    let database = open_to_read(settings).await?;
     let statistics = ask(&database, Stats { runs: RUNS }).await;
     database.close().await;
     let statistics = statistics?;

@@ -63,6 +63,13 @@ pub const SETTINGS: &[Definition] = &[
         "A PostgreSQL server to use instead of the private one, as postgres://user:password@host/name",
     ),
     one(
+        "search-url",
+        "URL",
+        None,
+        Scope::Data,
+        "PostgreSQL that search, show, stats and export read from, such as a replica of the database; postgres://user:password@host:port/name",
+    ),
+    one(
         "postgres-bin",
         "DIR",
         None,

@@ -25,4 +25,5 @@ mod hostile;
 mod index;
 mod ipv6;
 mod refusals;
+mod replica;
 mod signals;
