@@ -93,7 +93,7 @@ fn the_tests_of_the_protocol_crates_use_the_swarm_and_the_swarm_never_the_dht() 
     names_of_bittorrent(&workspace().join("swarm/src"), &mut found);
     assert_eq!(
         found,
-        BTreeSet::from(["mse".to_owned()]),
+        BTreeSet::from(["CloseHow", "mse", "utp"].map(str::to_owned)),
         "what the swarm uses of the crate that it challenges"
     );
 }

@@ -15,6 +15,7 @@ pub(crate) enum Topic {
     SeederOf,
     SeederHabit,
     SeederClient,
+    SeederDoor,
 }
 
 /// A uniformly distributed number for (seed, topic, a, b).

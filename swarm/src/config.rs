@@ -37,9 +37,11 @@ pub struct SwarmConfig {
     pub flood_limit: u32,
     /// How seeders serve metadata. Default: mostly prompt ones.
     pub habits: Habits,
+    /// How many seeders cannot be reached by everybody, or by nobody. Default: none.
+    pub doors: Doors,
     /// How many seeders mean harm. Default: none.
     pub hostility: Hostility,
-    /// Whether the first seeder of every torrent is honest whatever `hostility` says, so that every torrent can be
+    /// Whether the first seeder of every torrent is honest whatever `hostility` says, and there whatever `doors` says, so that every torrent can be
     /// fetched by who looks long enough. Default true.
     pub one_honest_seeder: bool,
     /// TCP connections that are served at a time, 1 to 50,000; more wait in the listen backlog. Default 1,024.
@@ -59,6 +61,7 @@ impl Default for SwarmConfig {
             sample_interval: Duration::from_secs(5),
             flood_limit: 50,
             habits: Habits::default(),
+            doors: Doors::default(),
             hostility: Hostility::default(),
             one_honest_seeder: true,
             connections_max: 1_024,
@@ -100,8 +103,19 @@ impl SwarmConfig {
             return fail("connections_max", format!("{value} is not between 1 and 50000"));
         }
         let habits = &self.habits;
-        if !share(habits.one_at_a_time, 1.0) || !share(habits.ticking, 1.0 - habits.one_at_a_time) {
+        let parts = [habits.one_at_a_time, habits.ticking, habits.slow];
+        if !parts.iter().all(|part| share(*part, 1.0)) || !share(parts.iter().sum(), 1.0 + 1e-9) {
             return fail("habits", "shares are negative or add up to more than 1".into());
+        }
+        if habits.tick.is_zero() || habits.slow_piece.is_zero() {
+            return fail("habits", "periods of nothing".into());
+        }
+        let doors = [self.doors.dead, self.doors.utp_only, self.doors.encrypted_only];
+        if !doors.iter().all(|part| share(*part, 1.0)) || !share(doors.iter().sum(), 1.0 + 1e-9) {
+            return fail("doors", "shares are negative or add up to more than 1".into());
+        }
+        if self.one_honest_seeder && self.doors.dead > 0.95 {
+            return fail("doors", "at most 95 % may be dead beside one_honest_seeder".into());
         }
         let shares = self.hostility.shares();
         // The sum of ten shares that make a whole may miss it by a rounding.
@@ -123,12 +137,34 @@ pub struct Habits {
     pub ticking: f64,
     /// Period of that timer. Default 500 ms; Transmission's is 2 to 3 s.
     pub tick: Duration,
+    /// Answers one request after another, slowly. Default 0.
+    pub slow: f64,
+    /// What a slow one takes for each. Default 2 s.
+    pub slow_piece: Duration,
 }
 
 impl Default for Habits {
     fn default() -> Self {
-        Self { one_at_a_time: 0.1, ticking: 0.2, tick: Duration::from_millis(500) }
+        Self {
+            one_at_a_time: 0.1,
+            ticking: 0.2,
+            tick: Duration::from_millis(500),
+            slow: 0.0,
+            slow_piece: Duration::from_secs(2),
+        }
     }
+}
+
+/// How seeders are reached: shares of all, together at most 1; the rest takes plain and encrypted connections over TCP. All 0
+/// by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Doors {
+    /// Nobody is there: by the number of the seeder connections are refused, or not answered.
+    pub dead: f64,
+    /// Takes uTP alone, plain and encrypted, and closes TCP connections when the first byte has come. Each needs a file.
+    pub utp_only: f64,
+    /// Takes encrypted connections over TCP alone, and closes others when their handshake has come.
+    pub encrypted_only: f64,
 }
 
 /// Shares of all seeders that mean harm, each 0.0 to 1.0, together at most 1. All 0 by default.

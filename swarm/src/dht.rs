@@ -13,7 +13,7 @@ use crate::announces::{self, Announces};
 use crate::chance::{Topic, draw};
 use crate::clock::Clock;
 use crate::datagrams::{DATAGRAM_MAX, Datagrams};
-use crate::population::{Population, Sampling};
+use crate::population::{PeerPorts, Population, Sampling};
 use crate::stats::Counters;
 use crate::visitors::{Verdict, Visitors};
 
@@ -42,7 +42,7 @@ pub(crate) struct Dht {
     asked: Vec<Asked>,
     announces: Announces,
     dht_port: u16,
-    peer_port: u16,
+    ports: PeerPorts,
     // Reused from answer to answer.
     known: Vec<(NodeId, u32)>,
     contacts: Vec<CompactNode>,
@@ -81,7 +81,7 @@ impl Dht {
         population: Arc<Population>,
         counters: Arc<Counters>,
         dht_port: u16,
-        peer_port: u16,
+        ports: PeerPorts,
     ) -> Self {
         let config = &population.config;
         let pairs_max = (config.nodes * VISITORS_A_NODE).max(VISITORS_MIN);
@@ -94,7 +94,7 @@ impl Dht {
             asked,
             announces: Announces::default(),
             dht_port,
-            peer_port,
+            ports,
             known: Vec::new(),
             contacts: Vec::new(),
             values: Vec::new(),
@@ -282,7 +282,7 @@ impl Dht {
         if let Some(position) = position.filter(|p| self.population.stored_by(node).binary_search(p).is_ok())
         {
             let torrent = self.population.torrent_at(position);
-            let seeders = self.population.seeder_endpoints(torrent, self.peer_port);
+            let seeders = self.population.seeder_endpoints(torrent, self.ports);
             self.values.extend(seeders.map(SocketAddr::V4));
         }
         self.values.extend(self.announces.of(node, hash).iter().copied().map(SocketAddr::V4));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::config::Habits;
 use crate::peer_wire::{
     Introduction, PIECE, Said, extension_handshake, full_bitfield, metadata_data, metadata_reject, said,
 };
@@ -52,7 +53,7 @@ pub(crate) fn client(conduct: Conduct, lot: u64) -> Client {
 pub(crate) async fn converse(
     wire: &mut Wire,
     conduct: Conduct,
-    tick: Duration,
+    habits: &Habits,
     client: &Client,
     torrent: &Torrent,
     info: &[u8],
@@ -71,7 +72,11 @@ pub(crate) async fn converse(
     let mut metadata = Metadata::new(info, counters);
     let mut waiting: VecDeque<i64> = VecDeque::new();
     let mut at_once = PROMPT_AT_ONCE;
-    let mut timer = interval(if conduct == Conduct::Ticking { tick } else { PROMPT_PERIOD });
+    let mut timer = interval(match conduct {
+        Conduct::Ticking => habits.tick,
+        Conduct::Slow => habits.slow_piece,
+        _ => PROMPT_PERIOD,
+    });
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     timer.reset();
     let mut connected = true;
@@ -88,7 +93,7 @@ pub(crate) async fn converse(
                             continue;
                         }
                         Conduct::OneAtATime => true,
-                        Conduct::Ticking => false,
+                        Conduct::Ticking | Conduct::Slow => false,
                         Conduct::Prompt | Conduct::Hostile(_) => at_once > 0,
                     };
                     if now {
@@ -107,7 +112,11 @@ pub(crate) async fn converse(
         tokio::select! {
             open = wire.fill() => connected = open?,
             _ = timer.tick() => {
-                let turns = if conduct == Conduct::Ticking { WAITING_MAX } else { PROMPT_AT_ONCE };
+                let turns = match conduct {
+                    Conduct::Ticking => WAITING_MAX,
+                    Conduct::Slow => 1,
+                    _ => PROMPT_AT_ONCE,
+                };
                 at_once = PROMPT_AT_ONCE;
                 for piece in waiting.drain(..waiting.len().min(turns)) {
                     at_once = at_once.saturating_sub(1);

@@ -79,8 +79,7 @@ pub(crate) async fn converse(
                 Hostile::Reset => {
                     let answer = metadata_data(id, piece, size, &data);
                     wire.write(&answer[..answer.len() / 2]).await?;
-                    // Closing a socket that lingers for no time sends a reset instead of an end.
-                    return socket2::SockRef::from(&wire.stream).set_linger(Some(Duration::ZERO));
+                    return wire.resets();
                 }
                 Hostile::WrongSize => wire.write(&metadata_data(id, piece, size, &data)).await?,
                 Hostile::WrongBytes => {

@@ -12,6 +12,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use krpc::{CompactNode, InfoHash, Kind, Message, Method, NodeId, Query, Tid, encode};
+use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -19,12 +20,13 @@ use tokio::time::timeout;
 
 use crate::chance::{Topic, draw_bytes};
 use crate::clock::Clock;
+use crate::config::Habits;
 use crate::datagrams::DATAGRAM_MAX;
 use crate::error::SwarmError;
 use crate::population::Conduct;
 use crate::stats::Counters;
 use crate::torrent::{self, Torrent};
-use crate::wire::Wire;
+use crate::wire::{Link, Wire};
 use crate::{honest, peer_wire};
 
 /// A running corner of IPv6, on a thread of its own until it is dropped.
@@ -236,8 +238,8 @@ impl Corner {
 
     async fn seed_to(&self, stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let mut wire = Wire::new(stream);
-        let Some(handshake) = wire.handshake().await? else { return Ok(()) };
+        let mut wire = Wire::new(Link::Tcp(stream), StdRng::seed_from_u64(self.seed));
+        let Some(handshake) = wire.handshake(true, |_| None).await? else { return Ok(()) };
         let asked_for = self.keys.iter().find(|(key, _)| *key == handshake.info_hash);
         let Some((_, index)) = asked_for else { return Ok(()) };
         let (torrent, info) = torrent::generate(self.seed, *index);
@@ -248,8 +250,8 @@ impl Corner {
         if !handshake.extended {
             return wire.drain().await;
         }
-        let tick = Duration::from_secs(1);
-        honest::converse(&mut wire, Conduct::Prompt, tick, &client, &torrent, &info, &self.counters).await
+        let habits = Habits::default();
+        honest::converse(&mut wire, Conduct::Prompt, &habits, &client, &torrent, &info, &self.counters).await
     }
 }
 

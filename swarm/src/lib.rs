@@ -31,17 +31,19 @@
 //!
 //! Beside it stands a small [corner of IPv6](ipv6::Ipv6Swarm), of which loopback has but one address.
 //!
-//! What the seeders do: BEP 3, 9 and 10, in the manner of several clients ([`Habits`]), and if asked for, the
-//! worst that peers were seen doing ([`Hostile`]).
+//! What the seeders do: BEP 3, 9 and 10, plain or encrypted, in the manner of several clients ([`Habits`]), and if asked for, the
+//! worst that peers were seen doing ([`Hostile`]), or only by uTP or encryption, or not at all ([`Doors`]).
 
 mod acquaintances;
 mod address;
 mod announces;
 mod chance;
 mod clock;
+mod closed_ports;
 mod config;
 mod datagrams;
 mod dht;
+mod encryption;
 mod error;
 mod honest;
 mod hostile;
@@ -56,12 +58,13 @@ mod stats;
 mod swarm;
 mod titles;
 mod torrent;
+mod utp_seeders;
 mod visitors;
 mod vocabulary;
 mod wire;
 pub mod world;
 
-pub use config::{Habits, Hostile, Hostility, SwarmConfig, TORRENTS_MAX};
+pub use config::{Doors, Habits, Hostile, Hostility, SwarmConfig, TORRENTS_MAX};
 pub use error::SwarmError;
 pub use stats::SwarmStats;
 pub use swarm::Swarm;

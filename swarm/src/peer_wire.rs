@@ -14,7 +14,7 @@ pub(crate) const MESSAGE_MAX: usize = 64 << 10;
 /// Message types that are used here.
 const BITFIELD: u8 = 5;
 pub(crate) const EXTENDED: u8 = 20;
-const PROTOCOL: &[u8; 20] = b"\x13BitTorrent protocol";
+pub(crate) const PROTOCOL: &[u8; 20] = b"\x13BitTorrent protocol";
 
 /// What matters in a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

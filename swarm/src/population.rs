@@ -1,8 +1,11 @@
 //! Everything about a swarm that does not change while it runs: nodes, what they store, torrents, seeders.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 
+use bittorrent::mse::torrent_key;
 use krpc::{ClientVersion, InfoHash, NodeId};
 
 use crate::acquaintances::{self, BUCKET};
@@ -31,7 +34,26 @@ pub(crate) enum Conduct {
     Prompt,
     OneAtATime,
     Ticking,
+    Slow,
     Hostile(Hostile),
+}
+
+/// How a seeder is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    Open,
+    UtpOnly,
+    EncryptedOnly,
+    Refusing,
+    Silent,
+}
+
+/// The ports of seeders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PeerPorts {
+    pub(crate) open: u16,
+    pub(crate) refusing: u16,
+    pub(crate) silent: u16,
 }
 
 /// The unchanging part of a swarm.
@@ -46,6 +68,8 @@ pub(crate) struct Population {
     stored_from: Vec<u32>,
     /// Positions in `keys`, grouped by the node that stores them.
     stored: Vec<u32>,
+    /// What encrypted connections name torrents by, once somebody has asked.
+    torrent_keys: OnceLock<HashMap<[u8; 20], InfoHash>>,
 }
 
 impl Population {
@@ -80,7 +104,7 @@ impl Population {
             stored_from.push(at as u32);
         }
         let stored = pairs.into_iter().map(|(_, position)| position).collect();
-        Self { config, space, keys, stored_from, stored }
+        Self { config, space, keys, stored_from, stored, torrent_keys: OnceLock::new() }
     }
 
     /// Whether `node` is one that answers.
@@ -158,7 +182,12 @@ impl Population {
         let mut chosen = [u32::MAX; SEEDERS_MAX as usize];
         for place in 0..count {
             let among = if place == 0 && self.config.one_honest_seeder { honest } else { peers };
-            let peer = (draw(seed, Topic::SeederOf, u64::from(torrent), place) % u64::from(among)) as u32;
+            let mut peer = (draw(seed, Topic::SeederOf, u64::from(torrent), place) % u64::from(among)) as u32;
+            if place == 0 && self.config.one_honest_seeder {
+                // The next one who is there.
+                let others = (0..among).map(|further| (peer + further) % among);
+                peer = others.into_iter().find(|other| self.door(*other).is_there()).unwrap_or(peer);
+            }
             if !chosen.contains(&peer) {
                 chosen[place as usize] = peer;
             }
@@ -170,18 +199,53 @@ impl Population {
     pub(crate) fn seeder_endpoints(
         &self,
         torrent: u32,
-        peer_port: u16,
-    ) -> impl Iterator<Item = SocketAddrV4> + use<> {
-        self.seeders(torrent).map(move |peer| SocketAddrV4::new(address::of_peer(peer), peer_port))
+        ports: PeerPorts,
+    ) -> impl Iterator<Item = SocketAddrV4> + use<'_> {
+        self.seeders(torrent).map(move |peer| {
+            let port = match self.door(peer) {
+                Door::Refusing => ports.refusing,
+                Door::Silent => ports.silent,
+                Door::Open | Door::UtpOnly | Door::EncryptedOnly => ports.open,
+            };
+            SocketAddrV4::new(address::of_peer(peer), port)
+        })
     }
 
-    /// What the seeder at `address` is like; none if nobody lives there.
-    pub(crate) fn conduct_at(&self, address: Ipv4Addr) -> Option<(u32, Conduct)> {
-        let peer = address::peer_at(address).filter(|peer| *peer < self.peers())?;
-        Some((peer, self.conduct(peer)))
+    /// How seeder `peer` is reached.
+    pub(crate) fn door(&self, peer: u32) -> Door {
+        let doors = &self.config.doors;
+        let lot = draw_share(self.config.seed, Topic::SeederDoor, u64::from(peer), 0);
+        if lot < doors.dead {
+            if peer.is_multiple_of(2) { Door::Refusing } else { Door::Silent }
+        } else if lot < doors.dead + doors.utp_only {
+            Door::UtpOnly
+        } else if lot < doors.dead + doors.utp_only + doors.encrypted_only {
+            Door::EncryptedOnly
+        } else {
+            Door::Open
+        }
     }
 
-    fn conduct(&self, peer: u32) -> Conduct {
+    /// Seeders that take uTP.
+    pub(crate) fn utp_peers(&self) -> impl Iterator<Item = u32> {
+        (0..self.peers()).filter(|peer| self.door(*peer) == Door::UtpOnly)
+    }
+
+    /// The hash whose [`torrent_key`] this is.
+    pub(crate) fn hash_of_torrent_key(&self, key: &[u8; 20]) -> Option<InfoHash> {
+        let keys = self
+            .torrent_keys
+            .get_or_init(|| self.keys.iter().map(|(hash, _)| (torrent_key(hash), *hash)).collect());
+        keys.get(key).copied()
+    }
+
+    /// The seeder at `address`; none if nobody lives there.
+    pub(crate) fn peer_at(&self, address: Ipv4Addr) -> Option<u32> {
+        address::peer_at(address).filter(|peer| *peer < self.peers())
+    }
+
+    /// What seeder `peer` is like.
+    pub(crate) fn conduct(&self, peer: u32) -> Conduct {
         let honest = self.honest_peers();
         if peer >= honest {
             // The hostile ones, in the order of their kinds.
@@ -200,6 +264,8 @@ impl Population {
             Conduct::OneAtATime
         } else if lot < habits.one_at_a_time + habits.ticking {
             Conduct::Ticking
+        } else if lot < habits.one_at_a_time + habits.ticking + habits.slow {
+            Conduct::Slow
         } else {
             Conduct::Prompt
         }
@@ -216,6 +282,12 @@ impl Population {
         let honest = (peers * (1.0 - self.config.hostility.total())).round();
         let least = if self.config.one_honest_seeder { (peers / 10.0).ceil().max(1.0) } else { 0.0 };
         honest.max(least) as u32
+    }
+}
+
+impl Door {
+    fn is_there(self) -> bool {
+        matches!(self, Self::Open | Self::UtpOnly | Self::EncryptedOnly)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
+use rand::{SeedableRng as _, rngs::StdRng};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -15,9 +16,10 @@ use tokio::time::{sleep, timeout};
 use crate::chance::{Topic, draw, draw_bytes};
 use crate::config::Hostile;
 use crate::error::SwarmError;
-use crate::population::{Conduct, Population};
+use crate::population::{Conduct, Door, Population};
 use crate::stats::Counters;
-use crate::wire::Wire;
+use crate::utp_seeders::UtpSeeder;
+use crate::wire::{Link, Wire};
 use crate::{honest, hostile, peer_wire, torrent};
 
 /// Connections that the system keeps for us until they are accepted.
@@ -25,12 +27,13 @@ const BACKLOG: i32 = 4_096;
 /// Files open besides connections: sockets, standard streams, and what the program around the swarm has.
 const FILES_BESIDES: u64 = 64;
 /// The end of every connection, whatever it is about.
-const CONNECTION_MAX: Duration = Duration::from_secs(120);
+pub(crate) const CONNECTION_MAX: Duration = Duration::from_secs(120);
 /// Rest after the system refused to accept, so that a lack of files does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-pub(crate) fn bind(port: u16, connections_max: usize) -> Result<StdListener, SwarmError> {
-    let needed = connections_max as u64 + FILES_BESIDES;
+/// Listens, if the process may open so many files for connections and seeders.
+pub(crate) fn bind(port: u16, files: usize) -> Result<StdListener, SwarmError> {
+    let needed = files as u64 + FILES_BESIDES;
     let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|errno| SwarmError::System {
         action: "read the limit of open files",
         source: errno.into(),
@@ -56,6 +59,7 @@ pub(crate) fn bind(port: u16, connections_max: usize) -> Result<StdListener, Swa
 /// Accepts and serves until `stop` fires or is dropped; then ends every connection.
 pub(crate) async fn serve(
     listener: StdListener,
+    utp_seeders: Vec<UtpSeeder>,
     population: Arc<Population>,
     counters: Arc<Counters>,
     mut stop: oneshot::Receiver<()>,
@@ -63,6 +67,11 @@ pub(crate) async fn serve(
     let listener = TcpListener::from_std(listener)?;
     let connections_max = population.config.connections_max;
     let mut conversations = JoinSet::new();
+    // They end with this.
+    let mut by_utp = JoinSet::new();
+    for seeder in utp_seeders {
+        by_utp.spawn(seeder.serve(Arc::clone(&population), Arc::clone(&counters)));
+    }
     loop {
         tokio::select! {
             biased;
@@ -75,7 +84,7 @@ pub(crate) async fn serve(
                     let (population, counters) = (Arc::clone(&population), Arc::clone(&counters));
                     conversations.spawn(async move {
                         // A peer that goes away or takes too long is part of the game.
-                        let _ = timeout(CONNECTION_MAX, converse(stream, &population, &counters)).await;
+                        let _ = timeout(CONNECTION_MAX, converse_by_tcp(stream, &population, &counters)).await;
                     });
                 }
                 Err(error) => {
@@ -87,16 +96,36 @@ pub(crate) async fn serve(
     }
 }
 
-async fn converse(stream: TcpStream, population: &Population, counters: &Counters) -> io::Result<()> {
+async fn converse_by_tcp(stream: TcpStream, population: &Population, counters: &Counters) -> io::Result<()> {
     let SocketAddr::V4(local) = stream.local_addr()? else { return Ok(()) };
-    let Some((peer, conduct)) = population.conduct_at(*local.ip()) else { return Ok(()) };
+    let Some(peer) = population.peer_at(*local.ip()) else { return Ok(()) };
     stream.set_nodelay(true)?;
-    let mut wire = Wire::new(stream);
+    if population.door(peer) == Door::UtpOnly {
+        counters.handshakes_refused.add_one();
+        return stream.readable().await;
+    }
+    converse(Link::Tcp(stream), peer, population, counters).await
+}
+
+/// Speaks as seeder `peer` until either side ends the connection.
+pub(crate) async fn converse(
+    link: Link,
+    peer: u32,
+    population: &Population,
+    counters: &Counters,
+) -> io::Result<()> {
+    let conduct = population.conduct(peer);
+    let number = counters.connections.read();
+    let keys = draw_bytes(population.config.seed, Topic::SeederDoor, number, 2, 8);
+    let keys = keys.iter().fold(0, |key, byte| key << 8 | u64::from(*byte));
+    let mut wire = Wire::new(link, StdRng::seed_from_u64(keys));
     if conduct == Conduct::Hostile(Hostile::Silent) {
         counters.hostile_met.add_one();
         return wire.drain().await;
     }
-    let Some(handshake) = wire.handshake().await? else {
+    let plain = population.door(peer) != Door::EncryptedOnly;
+    let find = |key: &[u8; 20]| population.hash_of_torrent_key(key);
+    let Some(handshake) = wire.handshake(plain, find).await? else {
         counters.handshakes_refused.add_one();
         return Ok(());
     };
@@ -123,8 +152,8 @@ async fn converse(stream: TcpStream, population: &Population, counters: &Counter
             hostile::converse(&mut wire, kind, peer, &client, &info).await
         }
         _ => {
-            let tick = population.config.habits.tick;
-            honest::converse(&mut wire, conduct, tick, &client, &torrent, &info, counters).await
+            let habits = &population.config.habits;
+            honest::converse(&mut wire, conduct, habits, &client, &torrent, &info, counters).await
         }
     }
 }

@@ -105,6 +105,10 @@ impl Counter {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Keeps the greater one.
     pub(crate) fn raise_to(&self, value: u64) {
         self.0.fetch_max(value, Ordering::Relaxed);

@@ -10,14 +10,15 @@ use tokio::sync::oneshot;
 
 use crate::address;
 use crate::clock::Clock;
+use crate::closed_ports::ClosedPorts;
 use crate::config::SwarmConfig;
 use crate::datagrams::Datagrams;
 use crate::dht::Dht;
 use crate::error::SwarmError;
-use crate::population::Population;
+use crate::population::{PeerPorts, Population};
 use crate::stats::{Counters, SwarmStats};
 use crate::torrent::{self, Torrent};
-use crate::{dht, seeders};
+use crate::{dht, seeders, utp_seeders};
 
 /// Nodes that [`Swarm::bootstrap`] names.
 const BOOTSTRAP_NODES: usize = 8;
@@ -28,7 +29,8 @@ pub struct Swarm {
     population: Arc<Population>,
     counters: Arc<Counters>,
     dht_port: u16,
-    peer_port: u16,
+    ports: PeerPorts,
+    _closed: ClosedPorts,
     stop_dht: Arc<AtomicBool>,
     stop_seeders: Option<oneshot::Sender<()>>,
     threads: Vec<JoinHandle<()>>,
@@ -39,16 +41,22 @@ impl Swarm {
     /// for thousands of both.
     pub fn start(config: SwarmConfig) -> Result<Self, SwarmError> {
         config.check()?;
+        let population = Arc::new(Population::new(config));
+        let config = &population.config;
         let datagrams = Datagrams::bind(config.dht_port)?;
-        let listener = seeders::bind(config.peer_port, config.connections_max)?;
+        let files = config.connections_max + population.utp_peers().count();
+        let listener = seeders::bind(config.peer_port, files)?;
         let name = |source| SwarmError::System { action: "name its TCP port", source };
         let (dht_port, peer_port) = (datagrams.port()?, listener.local_addr().map_err(name)?.port());
+        let closed = ClosedPorts::bind()?;
+        let (refusing, silent) = closed.ports()?;
+        let ports = PeerPorts { open: peer_port, refusing, silent };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|source| SwarmError::System { action: "make a runtime for its seeders", source })?;
 
-        let population = Arc::new(Population::new(config));
+        let utp_seeders = utp_seeders::bind(&population, peer_port)?;
         let counters = Arc::new(Counters::default());
         let stop_dht = Arc::new(AtomicBool::new(false));
         let (stop_seeders, seeders_stopped) = oneshot::channel();
@@ -57,16 +65,17 @@ impl Swarm {
             population: Arc::clone(&population),
             counters: Arc::clone(&counters),
             dht_port,
-            peer_port,
+            ports,
+            _closed: closed,
             stop_dht: Arc::clone(&stop_dht),
             stop_seeders: Some(stop_seeders),
             threads: Vec::with_capacity(2),
         };
-        let nodes = Dht::new(Arc::clone(&population), Arc::clone(&counters), dht_port, peer_port);
+        let nodes = Dht::new(Arc::clone(&population), Arc::clone(&counters), dht_port, ports);
         swarm.thread("swarm-dht", move || dht::serve(nodes, datagrams, Clock::start(), &stop_dht))?;
         swarm.thread("swarm-seeders", move || {
             if let Err(error) =
-                runtime.block_on(seeders::serve(listener, population, counters, seeders_stopped))
+                runtime.block_on(seeders::serve(listener, utp_seeders, population, counters, seeders_stopped))
             {
                 tracing::error!(%error, "the swarm's seeders ended");
             }
@@ -114,7 +123,7 @@ impl Swarm {
 
     /// Endpoints of the seeders of torrent `index`.
     pub fn seeders(&self, index: u32) -> impl Iterator<Item = SocketAddr> {
-        self.population.seeder_endpoints(index, self.peer_port).map(SocketAddr::V4)
+        self.population.seeder_endpoints(index, self.ports).map(SocketAddr::V4)
     }
 
     /// The UDP port of all nodes.
@@ -124,7 +133,7 @@ impl Swarm {
 
     /// The TCP port of all seeders.
     pub fn peer_port(&self) -> u16 {
-        self.peer_port
+        self.ports.open
     }
 
     /// What has been counted so far.

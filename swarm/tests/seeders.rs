@@ -5,12 +5,14 @@
 
 mod client;
 
+use std::io::ErrorKind;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use client::{Fetched, PATIENCE, fetch};
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
-use swarm::{Habits, Hostility, Swarm, SwarmConfig};
+use swarm::{Doors, Habits, Hostility, Swarm, SwarmConfig};
 
 /// Longer than any pause of an honest seeder here, shorter than a test may take.
 const STALL: Duration = Duration::from_millis(1_500);
@@ -68,7 +70,8 @@ fn every_torrent_is_served_by_each_of_its_seeders_under_each_of_its_keys() {
 
 #[test]
 fn a_seeder_that_answers_on_a_timer_answers_all() {
-    let habits = Habits { ticking: 1.0, one_at_a_time: 0.0, tick: Duration::from_millis(20) };
+    let habits =
+        Habits { ticking: 1.0, one_at_a_time: 0.0, tick: Duration::from_millis(20), ..Habits::default() };
     let swarm = start(habits, Hostility::default());
     for (fetched, info) in fetch_all(&swarm, 40, 8) {
         assert_eq!(fetched, Fetched::All(info));
@@ -189,4 +192,47 @@ fn with_an_honest_first_seeder_everything_can_be_fetched_beside_every_harm() {
         assert_eq!(fetched, Fetched::All(info));
     }
     assert_eq!(swarm.stats().hostile_met, 0);
+}
+
+#[test]
+fn nobody_takes_connections_at_the_doors_of_the_dead_and_the_first_seeder_is_there() {
+    let doors = Doors { dead: 0.7, ..Doors::default() };
+    let config = SwarmConfig { nodes: 8, torrents: 60, habits: prompt(), doors, ..SwarmConfig::default() };
+    let swarm = Swarm::start(config).unwrap();
+    for (fetched, info) in fetch_all(&swarm, 60, 4) {
+        assert_eq!(fetched, Fetched::All(info));
+    }
+    let (mut refused, mut silent) = (0, 0);
+    for peer in (0..60).flat_map(|index| swarm.seeders(index)).filter(|peer| peer.port() != swarm.peer_port())
+    {
+        match TcpStream::connect_timeout(&peer, Duration::from_millis(20)).map_err(|error| error.kind()) {
+            Err(ErrorKind::ConnectionRefused) => refused += 1,
+            Err(ErrorKind::TimedOut) => silent += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(refused > 5 && silent > 5, "{refused} {silent}");
+}
+
+#[test]
+fn who_insists_on_encryption_or_utp_closes_plain_connections_without_a_byte() {
+    for doors in
+        [Doors { utp_only: 1.0, ..Doors::default() }, Doors { encrypted_only: 1.0, ..Doors::default() }]
+    {
+        let config = SwarmConfig { nodes: 8, torrents: 10, doors, ..SwarmConfig::default() };
+        let swarm = Swarm::start(config).unwrap();
+        for (fetched, _) in fetch_all(&swarm, 10, 4) {
+            assert!(matches!(fetched, Fetched::Closed(0) | Fetched::Reset), "{doors:?}");
+        }
+        assert_eq!(swarm.stats().handshakes_refused, 10);
+    }
+}
+
+#[test]
+fn slow_servers_take_their_time_for_each_piece_and_serve_all() {
+    let habits = Habits { slow: 1.0, slow_piece: Duration::from_millis(50), ..prompt() };
+    let swarm = start(habits, Hostility::default());
+    for (fetched, info) in fetch_all(&swarm, 10, 8) {
+        assert_eq!(fetched, Fetched::All(info));
+    }
 }

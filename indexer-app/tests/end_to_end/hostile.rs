@@ -7,7 +7,7 @@ use std::{
 
 use krpc::{InfoHash, Kind, Message, Method, NodeId, Want, encode};
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
-use swarm::{Hostility, Swarm, SwarmConfig};
+use swarm::{Doors, Habits, Hostility, Swarm, SwarmConfig};
 
 use crate::{
     indexer::{Indexer, own_address},
@@ -42,6 +42,33 @@ fn hostile_seeders_delay_but_hide_nothing_and_each_is_counted_by_what_it_did() {
     assert_polite(&swarm);
     let peers = peers(&indexer);
     assert!(peers.contains("served") && peers.contains("wrong size"), "{peers}");
+}
+
+#[test]
+fn where_most_endpoints_are_of_no_use_everything_that_somebody_honest_has_is_indexed() {
+    let config = SwarmConfig {
+        seed: 35,
+        nodes: 200,
+        torrents: 300,
+        doors: Doors { dead: 0.4, utp_only: 0.15, encrypted_only: 0.15 },
+        hostility: Hostility { wrong_bytes: 0.03, wrong_size: 0.02, ..Hostility::default() },
+        habits: Habits { slow: 0.1, tick: Duration::from_millis(2_500), ..Habits::default() },
+        one_honest_seeder: true,
+        ..SwarmConfig::default()
+    };
+    let swarm = Swarm::start(config).unwrap();
+    let folder = TempDir::new();
+    let mut indexer = Indexer::run(&folder.0, &swarm, &[]);
+    indexer.export_of(swarm.torrent_count()).assert_is_all_of(&swarm);
+    let memory = process::peak_memory(indexer.pid()).unwrap();
+    indexer.interrupt();
+    println!("at most {} MiB; {}", memory >> 20, peers(&indexer));
+    assert!(memory < MEMORY_MAX, "{} MiB", memory >> 20);
+    assert_polite(&swarm);
+    let peers = peers(&indexer);
+    for reason in ["served", "refused", "closed without a byte"] {
+        assert!(peers.contains(reason), "no {reason:?} in {peers}");
+    }
 }
 
 /// What became of connections, as the report says.

@@ -33,7 +33,8 @@ pub(crate) fn own_address() -> Ipv4Addr {
 /// The configuration of a swarm whose seeders take their time, so that what is done to an indexer that fetches but
 /// [`FEW_FETCHES`] at a time falls into the middle of its work: some 20 torrents a second.
 pub(crate) fn unhurried(seed: u64, nodes: usize, torrents: usize) -> SwarmConfig {
-    let habits = Habits { one_at_a_time: 0.0, ticking: 1.0, tick: Duration::from_millis(400) };
+    let habits =
+        Habits { one_at_a_time: 0.0, ticking: 1.0, tick: Duration::from_millis(400), ..Habits::default() };
     SwarmConfig { seed, nodes, torrents, habits, ..SwarmConfig::default() }
 }
 

@@ -19,7 +19,6 @@
 //! ```
 
 mod conversation;
-mod encryption;
 mod nature;
 mod network;
 mod plan;

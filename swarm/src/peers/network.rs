@@ -6,16 +6,16 @@ use std::{
     time::Duration,
 };
 
-use bittorrent::mse::CryptoMethods;
+use bittorrent::mse::{CryptoMethods, torrent_key};
 use krpc::InfoHash;
 use rand::{SeedableRng as _, rngs::StdRng};
 
 use super::{
     PeerPlan,
     conversation::{Conversation, Turn},
-    encryption::Encryption,
     nature::{Endpoint, Nature, Tcp},
 };
+use crate::encryption::Encryption;
 
 /// Names a connection; chosen by who connects, and not to be used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -222,10 +222,7 @@ impl Connection {
                     Channel::Deaf
                 }
                 _ if plain => Channel::Plain,
-                _ => {
-                    let hashes = vec![plan.info_hash(self.torrent)];
-                    Channel::Encrypted(Encryption::new(hashes, CryptoMethods::BOTH, random))
-                }
+                _ => Channel::Encrypted(Encryption::new(CryptoMethods::BOTH, random)),
             };
         }
         let mut said = Turn::default();
@@ -233,17 +230,19 @@ impl Connection {
         let heard = match &mut self.channel {
             Channel::Unknown | Channel::Deaf => return,
             Channel::Plain => bytes,
-            Channel::Encrypted(encryption) => match encryption.receive(bytes, random, &mut turn.bytes) {
-                Some(plain) => {
-                    decrypted = plain;
-                    &decrypted
-                }
-                None => {
+            Channel::Encrypted(encryption) => {
+                let find = |key: &[u8; 20]| {
+                    let hash = plan.info_hash(self.torrent);
+                    (torrent_key(&hash) == *key).then_some(hash)
+                };
+                let Some(plain) = encryption.receive(bytes, find, random, &mut turn.bytes) else {
                     turn.closes = true;
                     self.channel = Channel::Deaf;
                     return;
-                }
-            },
+                };
+                decrypted = plain;
+                &decrypted
+            }
         };
         if heard.is_empty() {
             return;

@@ -1,6 +1,6 @@
 //! The answering side of message stream encryption, in front of a conversation.
 
-use bittorrent::mse::{CryptoMethods, Responder, Streams, torrent_key};
+use bittorrent::mse::{CryptoMethods, Responder, Streams};
 use krpc::InfoHash;
 use rand::rngs::StdRng;
 
@@ -8,7 +8,6 @@ use rand::rngs::StdRng;
 /// libtorrent sessions on both sides: another one here would only be tried against that.
 #[derive(Debug)]
 pub(crate) struct Encryption {
-    info_hashes: Vec<InfoHash>,
     state: State,
 }
 
@@ -19,23 +18,22 @@ enum State {
 }
 
 impl Encryption {
-    /// Waits for the other side's key; any of these torrents may be asked for.
-    pub(crate) fn new(info_hashes: Vec<InfoHash>, accepted: CryptoMethods, random: &mut StdRng) -> Self {
-        Self { info_hashes, state: State::Opening(Box::new(Responder::new(accepted, random))) }
+    /// Waits for the other side's key.
+    pub(crate) fn new(accepted: CryptoMethods, random: &mut StdRng) -> Self {
+        Self { state: State::Opening(Box::new(Responder::new(accepted, random))) }
     }
 
-    /// Returns what the bytes say, and appends to `out` what the handshake wants sent. `None`: this is no encryption
-    /// that leads anywhere.
+    /// Returns what the bytes say, and appends to `out` what the handshake wants sent. `find` is given a
+    /// [`torrent_key`](bittorrent::mse::torrent_key). `None`: this is no encryption that leads anywhere.
     pub(crate) fn receive(
         &mut self,
         mut input: &[u8],
+        find: impl Fn(&[u8; 20]) -> Option<InfoHash>,
         random: &mut StdRng,
         out: &mut Vec<u8>,
     ) -> Option<Vec<u8>> {
         let mut plain = Vec::new();
         if let State::Opening(responder) = &mut self.state {
-            let hashes = &self.info_hashes;
-            let find = |key: &[u8; 20]| hashes.iter().find(|hash| torrent_key(hash) == *key).copied();
             let met = responder.receive(&mut input, find, random, &mut plain, out).ok()?;
             if let Some(met) = met {
                 self.state = State::Open(met.streams);
