@@ -86,6 +86,8 @@ pub struct Output {
     bytes: Vec<u8>,
     /// Connects that may still be asked for; `None`: any number.
     connects_left: Option<u32>,
+    /// Where fetches decrypt what came, a piece's worth at a time: one place for all of them.
+    pub(crate) decrypted: Vec<u8>,
 }
 
 #[derive(Debug)]

@@ -59,8 +59,6 @@ pub struct Fetch {
     best: Option<(Stage, PeerOutcome)>,
     finished: bool,
     counters: FetchCounters,
-    /// Where bytes are decrypted.
-    scratch: Vec<u8>,
     /// Somebody has told of others in what is being taken in: the owner has not had the time to offer them.
     told: bool,
     /// Connections that go on without the fetch; at most [`FetchConfig::peers_max`].
@@ -102,7 +100,6 @@ impl Fetch {
             best: None,
             finished: false,
             counters: FetchCounters::default(),
-            scratch: Vec::new(),
             told: false,
             handovers: Vec::new(),
         }
@@ -162,9 +159,9 @@ impl Fetch {
         let Some(at) = self.position(slot) else { return self.count_late() };
         self.peers[at].session.count_received(bytes.len());
         let before = self.peers[at].session.stage();
-        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut scratch = std::mem::take(&mut out.decrypted);
         let result = self.decrypt_and_consume(now, at, bytes, &mut scratch, out);
-        self.scratch = scratch;
+        out.decrypted = scratch;
         match result {
             Ok(()) if before <= Stage::Handshake && self.peers[at].session.stage() > Stage::Handshake => {
                 self.settle(now, slot, out);
@@ -276,13 +273,11 @@ impl Fetch {
         self.peers.iter().map(|peer| (peer.session.stage(), peer.transport, peer.session.peer_id()))
     }
 
-    /// Bytes on the heap that peers have caused: pieces, unfinished messages, notes about who said what, and what was
-    /// decrypted last.
+    /// Bytes on the heap that peers have caused: pieces, unfinished messages, and notes about who said what.
     pub fn bytes_held(&self) -> usize {
         self.pieces_held()
             + self.peers.iter().map(|peer| peer.session.bytes_held()).sum::<usize>()
             + self.testimonies.capacity() * size_of::<Testimony>()
-            + self.scratch.capacity()
     }
 
     /// What it is looking for.
@@ -307,7 +302,7 @@ impl Fetch {
 
     // Events of one peer.
 
-    /// Takes what came through the encryption of one peer, if it has one; `Err` is the reason to hang up.
+    /// Takes what came through the encryption of one peer, if it has one, a piece's worth at a time; `Err` is the reason to hang up.
     fn decrypt_and_consume(
         &mut self,
         now: Duration,
@@ -316,11 +311,16 @@ impl Fetch {
         scratch: &mut Vec<u8>,
         out: &mut Output,
     ) -> Result<(), PeerOutcome> {
-        let Peer { slot, channel, .. } = &mut self.peers[at];
-        let plain = out
-            .write(*slot, |bytes| channel.receive(input, scratch, bytes))
-            .map_err(|error| PeerOutcome::Fault(error.into()))?;
-        self.consume(now, at, plain, out)
+        let portion_bytes_max =
+            if self.peers[at].transport.is_encrypted() { PIECE_BYTES } else { input.len() };
+        for portion in input.chunks(portion_bytes_max.max(1)) {
+            let Peer { slot, channel, .. } = &mut self.peers[at];
+            let plain = out
+                .write(*slot, |bytes| channel.receive(portion, scratch, bytes))
+                .map_err(|error| PeerOutcome::Fault(error.into()))?;
+            self.consume(now, at, plain, out)?;
+        }
+        Ok(())
     }
 
     /// Feeds bytes to the session of one peer; `Err` is the reason to hang up.
@@ -621,7 +621,6 @@ impl Fetch {
         self.wake_at = None;
         self.assemblies = Vec::new();
         self.testimonies = Vec::new();
-        self.scratch = Vec::new();
         self.candidates.forget();
     }
 
