@@ -283,6 +283,60 @@ fn a_reset_with_either_id_ends_a_connection_and_one_with_another_does_not() {
 }
 
 #[test]
+fn a_reset_ends_a_connection_whatever_state_it_is_in() {
+    // One that we have asked for.
+    let mut network = Network::new(FINE, 1);
+    let us = network.add(1, accepting(), Duration::ZERO);
+    let asked = network.connect(us, addr(2));
+    let syn = network.wire[0].3.clone();
+    let id = Packet::parse(&syn).unwrap().connection_id;
+    let reset = bytes(&packet(PacketKind::Reset, id, SeqNr(1), SeqNr(1)));
+    network.at(us, |utp, now, out| utp.datagram(now, addr(2), &reset, out));
+    assert_eq!(network.host(us).closed, [(asked, Disconnect::Refused)]);
+    // One that somebody has asked for and not used.
+    let syn = bytes(&packet(PacketKind::Syn, 77, SeqNr(1), SeqNr(0)));
+    network.at(us, |utp, now, out| utp.datagram(now, addr(3), &syn, out));
+    assert_eq!(network.host(us).utp.len(), 1);
+    let reset = bytes(&packet(PacketKind::Reset, 78, SeqNr(1), SeqNr(1)));
+    network.at(us, |utp, now, out| utp.datagram(now, addr(3), &reset, out));
+    assert_eq!((network.host(us).utp.len(), network.host(us).closed.len()), (0, 1), "nobody knew of it");
+    // One whose last bytes are on their way.
+    let mut played = Played::new();
+    let (us, handle) = (played.us, played.handle);
+    played.network.write(us, handle, &text(3000, 1));
+    played.network.at(us, |utp, now, out| utp.close(now, handle, bittorrent::CloseHow::Flush, out));
+    assert_eq!(played.utp().len(), 1);
+    played.say(&packet(PacketKind::Reset, played.id, SeqNr(1), SeqNr(1)));
+    assert_eq!((played.utp().len(), played.utp().bytes_held()), (0, 0));
+    assert_eq!(played.network.host(us).closed, [], "who has closed is told nothing");
+}
+
+#[test]
+fn what_comes_after_the_end_or_says_otherwise_is_not_part_of_the_stream() {
+    let mut played = Played::new();
+    let (us, handle) = (played.us, played.handle);
+    let ack = played.our_seq.minus(1);
+    let say = |played: &mut Played, kind, seq, payload: &'static [u8]| {
+        let id = played.id;
+        played.say(&Packet { payload, ..packet(kind, id, SeqNr(seq), ack) });
+    };
+    say(&mut played, PacketKind::Fin, 1002, b"");
+    // Another end, earlier and later, and payload beyond the end.
+    say(&mut played, PacketKind::Fin, 1001, b"");
+    say(&mut played, PacketKind::Fin, 1004, b"");
+    say(&mut played, PacketKind::Data, 1003, b"beyond");
+    say(&mut played, PacketKind::Data, 1001, b"two");
+    assert_eq!(played.network.host(us).closed, [], "the beginning is missing");
+    say(&mut played, PacketKind::Data, 1000, b"one");
+    say(&mut played, PacketKind::Data, 1000, b"another one");
+    let host = played.network.host(us);
+    assert_eq!(
+        (&host.got[&handle][..], &host.closed[..]),
+        (&b"onetwo"[..], &[(handle, Disconnect::Eof)][..])
+    );
+}
+
+#[test]
 fn packets_for_nobody_are_answered_by_a_reset_within_bounds() {
     let mut played = Played::new();
     let stray = packet(PacketKind::Data, played.id.wrapping_add(100), SeqNr(77), SeqNr(1));
