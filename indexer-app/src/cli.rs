@@ -55,6 +55,11 @@ pub enum Invocation {
     Export(ExportOptions),
     /// Store torrents from elsewhere.
     Import(ImportRequest),
+    /// Make words and types of stored torrents again.
+    Reindex {
+        /// All of them, not only those of older rules.
+        every: bool,
+    },
     /// Bring the schema up to date.
     Migrate,
     /// Show every setting.
@@ -325,6 +330,16 @@ pub fn command() -> Command {
                 )
                 .arg(flag("strict", "End at the first line that cannot be stored or contradicts what is stored, instead of counting it")),
         )
+        .subcommand(
+            with_settings(Command::new("reindex"), false)
+                .about("Make words and types of stored torrents again by the rules of this version, at full speed; `run` does it in the background")
+                .arg(
+                    Arg::new("all")
+                        .long("all")
+                        .action(ArgAction::SetTrue)
+                        .help("Every torrent, not only those that older rules have made"),
+                ),
+        )
         .subcommand(with_settings(Command::new("migrate"), false).about("Bring the database's schema up to date, and say what was done"))
         .subcommand(
             with_settings(Command::new("config"), true).about("Show every setting, its value and where it came from"),
@@ -397,6 +412,7 @@ pub fn invocation(matches: &ArgMatches, layers: &mut Layers) -> Result<Invocatio
                 .map_or_else(Vec::new, |sources| sources.cloned().collect()),
             strict: flag("strict"),
         }),
+        "reindex" => Invocation::Reindex { every: flag("all") },
         "migrate" => Invocation::Migrate,
         "config" => Invocation::Config,
         other => return Err(usage(&format!("there is no command {other}"))),

@@ -54,6 +54,8 @@ pub struct Snapshot {
     pub backlog: Option<u64>,
     /// Torrents in the database.
     pub torrents: Option<u64>,
+    /// Stored torrents whose words and types were made again by newer rules.
+    pub made_again: u64,
     /// The database.
     pub database: DatabaseState,
     /// Why nothing new is taken in, if it is not.
@@ -104,6 +106,10 @@ impl Snapshot {
             self.new_per_1000_packets.iter().map(|(source, rate)| format!("  {source} {rate:.1}")).collect();
         let backlog = self.backlog.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
         let torrents = self.torrents.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
+        let made_again = match self.made_again {
+            0 => String::new(),
+            number => format!(", {number} of them made again by newer rules"),
+        };
         let budgets: Vec<_> = self.limits.iter().filter_map(budget).collect();
         let queues: Vec<_> = self.limits.iter().filter_map(queue).collect();
         let held: Vec<_> = self.limits.iter().filter_map(held).collect();
@@ -119,7 +125,7 @@ impl Snapshot {
                hashes   {} new, {} known   {} wait, {} in the backlog\n\
                yield    new hashes per 1000 packets:{yields}\n\
                fetches  {} in flight, {} lookups   {} fetched, {} failed{failed}\n\
-               stored   {} in this run, {:.1}/s   {torrents} torrents in all",
+               stored   {} in this run, {:.1}/s   {torrents} torrents in all{made_again}",
             whole_seconds(self.uptime),
             self.database,
             self.virtual_nodes,
@@ -232,6 +238,7 @@ impl Screen {
                 fetched = snapshot.fetched,
                 failed = snapshot.failed_total(),
                 stored = snapshot.stored,
+                made_again = snapshot.made_again,
                 waiting = snapshot.waiting,
                 database = %snapshot.database,
                 ingest = snapshot.ingest_stopped.as_deref().unwrap_or("on"),
@@ -317,6 +324,7 @@ mod tests {
             stored: 42,
             stored_rate: 3.25,
             torrents: Some(1042),
+            made_again: 500,
             database: DatabaseState::Down("gone".to_owned()),
             ingest_stopped: Some("the disk is full".to_owned()),
             limits: vec![
@@ -341,7 +349,7 @@ mod tests {
             "0 fetched, 7 failed",
             "connect timeout 5",
             "42 in this run, 3.2/s",
-            "1042 torrents",
+            "1042 torrents in all, 500 of them made again",
         ] {
             assert!(block.contains(part), "{part:?} is not in {block}");
         }

@@ -17,7 +17,7 @@ use nix::sys::{
 use rand::{TryRng, rngs::SysRng};
 use tea_runtime::{BoxFuture, Manager, PgManager, Reply, Runtime};
 
-use super::{CommandError, ask, database_choice, interruption::Interruption};
+use super::{CommandError, ask, database_choice, interruption::Interruption, reindex};
 use crate::{
     cli::RunOptions,
     cluster::{ClusterEvent, EventSink, Mode},
@@ -154,6 +154,7 @@ async fn prepare(
             "another indexer is running as {owner} on this database; give this one a --data-dir of its own"
         ))
     })?;
+    reindex::begin(database, false).await?;
     let kept = Kept::read(&ask(database, LoadIdentity { indexer: owner.clone() }).await?);
     let id_seed = match kept.id_seed {
         Some(seed) => seed,

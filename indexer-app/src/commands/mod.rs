@@ -10,6 +10,7 @@ mod import;
 mod interruption;
 mod migrate;
 mod progress;
+mod reindex;
 mod replica;
 mod request;
 mod search;
@@ -109,6 +110,7 @@ pub async fn execute(invocation: Invocation, mut layers: Layers, screen: Screen)
         Invocation::Stats { json } => stats::run(&settings, json).await,
         Invocation::Export(options) => export::run(&settings, options, &screen).await,
         Invocation::Import(request) => import::run(&settings, request, &screen).await,
+        Invocation::Reindex { every } => reindex::run(&settings, every).await,
         Invocation::Migrate => migrate::run(&settings).await,
         Invocation::Config => config::run(&layers, &settings),
     }

@@ -91,6 +91,16 @@ fn as_json(statistics: &Statistics) -> serde_json::Value {
             "stored": statistics.torrents,
             "added_last_hour": statistics.torrents_last_hour,
             "by_discovery": statistics.torrents_by_discovery,
+            "by_type": statistics.torrents_by_type,
+            "reindex": statistics.reindex.map(|walk| serde_json::json!({
+                "tokeniser": walk.tok_ver,
+                "classifier": walk.class_ver,
+                "looked_at": walk.rows.looked_at,
+                "looked_at_in_the_end": walk.rows_in_all,
+                "made_again": walk.rows.made_again,
+                "began": time(walk.began_at),
+                "finished": walk.finished_at.map(time),
+            })),
             "total_size": u64::try_from(statistics.total_size).unwrap_or(u64::MAX),
             "files": statistics.files,
         },
@@ -131,6 +141,17 @@ fn as_text(statistics: &Statistics) -> String {
         ),
     );
     line("  found", listed(&statistics.torrents_by_discovery));
+    line("  type", listed(&statistics.torrents_by_type));
+    if let Some(walk) = statistics.reindex.filter(|walk| walk.finished_at.is_none()) {
+        let of = walk.rows_in_all.map_or_else(String::new, |rows| format!(" of about {rows}"));
+        line(
+            "  reindex",
+            format!(
+                "{} looked at{of}, {} made again by newer rules",
+                walk.rows.looked_at, walk.rows.made_again
+            ),
+        );
+    }
     line(
         "backlog",
         format!(

@@ -16,7 +16,9 @@ mod export;
 mod foreign;
 mod identity;
 mod known_hashes;
+mod lexemes;
 mod nodes;
+mod reindex;
 mod replica;
 mod retention;
 mod run_counts;
@@ -49,6 +51,9 @@ pub use foreign::{Bitmagnet, ForeignError, ForeignTorrent, Magnetico};
 pub use identity::{LoadIdentity, SaveIdentity};
 pub use known_hashes::{Known, KnownHashes};
 pub use nodes::{LoadNodes, NodeVisit, SaveNodes, StoredNode};
+pub use reindex::{
+    Reindex, ReindexBegin, ReindexProgress, ReindexState, ReindexTurn, ReindexWalk, Reindexed,
+};
 pub use replica::{Delay, ReplicaState};
 pub use retention::{Tidied, Tidy, TidyLimits};
 pub use run_counts::{RunCount, SaveRunCounts};

@@ -8,7 +8,10 @@ use std::{
 use deadpool_postgres::Client;
 use tea_runtime::{Session, SessionError};
 
-use super::{RunAddress, RunCount, RunId, RunLimit, Work, claims, run_counts, statement};
+use super::{
+    ReindexWalk, RunAddress, RunCount, RunId, RunLimit, Work, claims, reindex, run_counts, statement,
+};
+use crate::kinds::Kind;
 
 /// A run that no process claims and that has not reported for so long was interrupted. Reports come every 10 s, and
 /// renew a claim that was lost with its connection.
@@ -34,6 +37,10 @@ pub struct Statistics {
     pub torrents_last_hour: u64,
     /// Torrents by how they were discovered.
     pub torrents_by_discovery: BTreeMap<&'static str, u64>,
+    /// Torrents by their type; `unknown`: nobody has looked yet.
+    pub torrents_by_type: BTreeMap<&'static str, u64>,
+    /// How far stored torrents have been made again by newer rules.
+    pub reindex: Option<ReindexWalk>,
     /// Bytes in all files of all torrents.
     pub total_size: u128,
     /// Files in all torrents.
@@ -113,10 +120,10 @@ const CLIENTS: &str = "
 select substring(version from 1 for 2) as client, count(*) as number from nodes where last_seen is not null group by 1";
 
 const TORRENTS: &str = "
-select discovered_by, count(*) as number, coalesce(sum(total_size), 0)::text as bytes,
+select discovered_by, kind, count(*) as number, coalesce(sum(total_size), 0)::text as bytes,
     coalesce(sum(file_count), 0)::int8 as files,
     count(*) filter (where added_at > now() - interval '1 hour') as last_hour
-from torrents group by 1";
+from torrents group by 1, 2";
 
 const BACKLOG: &str = "
 select coalesce(reason, '') as reason, count(*) filter (where due <= now()) as due,
@@ -151,6 +158,8 @@ impl Session for Stats {
             let number = statement::count(&row, "number")?;
             statistics.torrents += number;
             *statistics.torrents_by_discovery.entry(discovery.as_str()).or_default() += number;
+            let kind = Kind::from_code(statement::column(&row, "kind")?).map_or("unknown", Kind::as_str);
+            *statistics.torrents_by_type.entry(kind).or_default() += number;
             statistics.torrents_last_hour += statement::count(&row, "last_hour")?;
             statistics.files += statement::count(&row, "files")?;
             statistics.total_size += statement::column::<&str>(&row, "bytes")?.parse::<u128>().unwrap_or(0);
@@ -172,6 +181,7 @@ impl Session for Stats {
         let size =
             statement::row(client, "select pg_database_size(current_database()) as bytes", &[]).await?;
         statistics.database_bytes = statement::count(&size, "bytes")?;
+        statistics.reindex = reindex::progress(client).await?;
         statistics.runs = runs(client, self.runs).await?;
         Ok(statistics)
     }

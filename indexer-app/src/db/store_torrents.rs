@@ -10,6 +10,7 @@ use super::{
     Banned, Listing, NewTorrent, ObservedSwarm, SCORE_HALF_LIFE, TsVector,
     bans::{self, Judge, Verdict},
     error::blames_the_data,
+    lexemes::{name_lexemes, path_lexemes},
     statement,
     text::storable,
     tombstones,
@@ -17,15 +18,8 @@ use super::{
 use crate::{
     file_list::{self, Packed},
     kinds::{self, CLASS_VER},
-    tokeniser::{Lexemes, TOK_VER},
+    tokeniser::TOK_VER,
 };
-
-/// Different lexemes kept of one name, marks included: the longest honest names have some hundred words.
-const NAME_LEXEMES_MAX: usize = 4_096;
-
-/// Different lexemes kept of all paths of a torrent. A torrent of 200,000 numbered files would otherwise put as many
-/// words that nobody looks for into the index.
-const PATH_LEXEMES_MAX: usize = 20_000;
 
 /// Stores torrents that are not there yet, with files and aliases, and takes them out of the backlog. What is
 /// committed when it returns stays so. Those that are deleted or banned, by a hash or by a rule, are left out, and their
@@ -244,16 +238,10 @@ impl Ready {
             }
         }
         let (traits, marks) = kinds::classify_and_mark(&name, &torrent.files);
-        let mut tsv = Lexemes::new(NAME_LEXEMES_MAX);
-        // First, so that a name of too many words leaves out words and no marks.
-        for mark in &marks {
-            tsv.add_mark(mark);
-        }
-        tsv.add(&name);
         Self {
             paths: path_lexemes(&name, &torrent.files).map(TsVector),
             files: file_list::pack(&torrent.files),
-            tsv: TsVector(tsv),
+            tsv: TsVector(name_lexemes(&name, &marks)),
             kind: traits.kind.code(),
             year: traits.year.and_then(|year| i16::try_from(year).ok()),
             torrent,
@@ -270,31 +258,6 @@ impl Ready {
     fn lexemes_refused(&self) -> u64 {
         self.tsv.0.refused() + self.paths.as_ref().map_or(0, |paths| paths.0.refused())
     }
-}
-
-/// The words of name and paths together, so that a query whose words stand partly in the one and partly in the other
-/// finds the torrent. `None` when the only file has the torrent's name.
-fn path_lexemes(name: &str, files: &[file_list::File]) -> Option<Lexemes> {
-    if let [(path, _)] = files
-        && path.as_slice() == [name]
-    {
-        return None;
-    }
-    let mut lexemes = Lexemes::new(PATH_LEXEMES_MAX);
-    lexemes.add_unplaced(name);
-    // Folders repeat from file to file: their words need not be made again.
-    let mut folders: &[String] = &[];
-    for (path, _) in files {
-        let Some((file, parents)) = path.split_last() else { continue };
-        if parents != folders {
-            for folder in parents {
-                lexemes.add_unplaced(folder);
-            }
-            folders = parents;
-        }
-        lexemes.add_unplaced(file);
-    }
-    Some(lexemes)
 }
 
 async fn store(client: &Client, batch: &[Ready]) -> Result<Vec<InfoHash>, SessionError> {

@@ -21,6 +21,7 @@ use super::{
     message::{Answer, AppEffect, Key, Msg},
     plan::{Ending, Flags, Plan},
     records::{new_torrent, visit},
+    reindexing::{self, Reindexing},
     report::Report,
     resolver::{Resolver, ResolverBounds, Settled, Wire},
     retention::Retention,
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::db::{
     Announce, BacklogRelease, BacklogRenew, BacklogSize, BacklogTake, DecayPopularity, Discovery, Failure,
-    RunEnd, RunProgress, RunReport, SaveRunCounts, ScrapesDue, Tidy,
+    Reindex, RunEnd, RunProgress, RunReport, SaveRunCounts, ScrapesDue, Tidy,
 };
 
 /// How often what is due is done. 25 ms is far below the pace of one query a second to a remote, and costs a
@@ -102,6 +103,7 @@ pub struct Indexer {
     resolver: Resolver,
     connections: Connections,
     scraper: Scraper,
+    reindexing: Reindexing,
     storage: Storage,
     retention: Retention,
     report: Report,
@@ -168,6 +170,7 @@ impl Program for Indexer {
             intake: Intake::default(),
             resolver: Resolver::new(fetch, filter, bounds, plan.loopback_only),
             scraper: Scraper::default(),
+            reindexing: Reindexing::default(),
             storage: Storage::new(
                 plan.run,
                 plan.owner.clone(),
@@ -517,9 +520,14 @@ impl Indexer {
                 cmd.perform(effect(Tidy { limits: self.plan.tidy }, Answer::Tidied));
                 cmd.perform(effect(DecayPopularity { limit: DECAY_MAX }, Answer::Decayed));
             }
+            // What was just fetched goes first.
+            if self.storage.is_easy() && self.reindexing.begin_turn(cx.now) {
+                let turn = Reindex { limit: reindexing::ROWS, owner: self.plan.owner.clone() };
+                cmd.perform(effect(turn, Answer::Reindexed));
+            }
         }
         let ports = self.bound.iter().filter(|bound| **bound).count();
-        let snapshot = self.report.snapshot(
+        let mut snapshot = self.report.snapshot(
             cx.now.since_start(),
             ports,
             &self.dht,
@@ -528,6 +536,7 @@ impl Indexer {
             &self.storage,
             &self.intake,
         );
+        snapshot.made_again = self.reindexing.rows.made_again;
         cmd.perform(AppEffect::Show(Box::new(snapshot)));
     }
 

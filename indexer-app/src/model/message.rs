@@ -6,7 +6,7 @@ use deadpool_postgres::Client;
 use tea_runtime::{Datagram, Db, Effect, Fault, SessionError, Signal, StreamEvent, SubEvent};
 
 use crate::{
-    db::{Announced, BacklogFailed, BacklogGain, Beyond, Expired, Known, Stored, Taken, Tidied},
+    db::{Announced, BacklogFailed, BacklogGain, Beyond, Expired, Known, ReindexTurn, Stored, Taken, Tidied},
     status::Snapshot,
 };
 
@@ -117,6 +117,8 @@ pub enum Answer {
     Unseen(Result<Expired, SessionError>),
     /// Old rows were removed.
     Tidied(Result<Tidied, SessionError>),
+    /// Stored torrents were made again by newer rules.
+    Reindexed(Result<ReindexTurn, SessionError>),
     /// Torrents whose score has decayed were made less popular.
     Decayed(Result<u64, SessionError>),
     /// Popular torrents that should be scraped.

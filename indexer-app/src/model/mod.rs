@@ -16,6 +16,7 @@ mod plan;
 mod rates;
 mod recent;
 mod records;
+mod reindexing;
 mod report;
 mod resolver;
 mod retention;

@@ -381,6 +381,8 @@ impl Report {
             ingest_stopped: storage.disk.reason(),
             sweep: (sweep.visited, sweep.waiting + sweep.in_flight),
             limits: self.limits.rows().to_vec(),
+            // Told by who does it.
+            made_again: 0,
         }
     }
 }

@@ -194,6 +194,11 @@ impl Storage {
             && self.failures.len() < FAILURES.waiting_max / 2
     }
 
+    /// Whether so little waits that the database has time for what nobody waits for.
+    pub(super) fn is_easy(&self) -> bool {
+        self.state == DatabaseState::Up && self.torrents.len() < TORRENTS.batch_max
+    }
+
     /// Whether everything was acknowledged.
     pub(super) fn is_empty(&self) -> bool {
         self.checks.is_empty()

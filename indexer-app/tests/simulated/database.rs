@@ -9,8 +9,7 @@ use indexer_app::{
     db::{
         Announced, BacklogFail, BacklogFailed, BacklogGain, BacklogNew, BacklogPut, BacklogRelease,
         BacklogRenew, BacklogSize, BacklogTake, Bury, DecayPopularity, Known, KnownHashes, NewTorrent,
-        NodeVisit, RecordAnnounces, RunCount, RunEnd, RunProgress, RunReport, SaveIdentity, SaveNodes,
-        SaveRunCounts, ScrapesDue, SeenAgain, StoreTorrents, Stored, SwarmSize, Taken, Tidied, Tidy,
+        NodeVisit, RecordAnnounces, Reindex, ReindexTurn, RunCount, RunEnd, RunProgress, RunReport, SaveIdentity, SaveNodes, SaveRunCounts, ScrapesDue, SeenAgain, StoreTorrents, Stored, SwarmSize, Taken, Tidied, Tidy,
     },
     model::{AppEffect, Msg},
     status::Snapshot,
@@ -105,6 +104,7 @@ impl FakeDatabase {
             .or_try(|_: &BacklogSize| self.backlog.len() as u64)
             .or_try(|_: &Tidy| Tidied::default())
             .or_try(|_: &DecayPopularity| 0)
+            .or_try(|_: &Reindex| ReindexTurn::Finished)
             .or_try(|save: &SaveIdentity| self.identity.extend(save.values.clone()))
             .or_try(|end: &RunEnd| self.ended = Some(end.ended.clone()))
             .message();

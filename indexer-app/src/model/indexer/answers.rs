@@ -173,6 +173,10 @@ impl Indexer {
             Answer::IdentitySaved(result) => storage.note(&result, now),
             Answer::Tidied(result) => storage.note(&result, now),
             Answer::Decayed(result) => storage.note(&result, now),
+            Answer::Reindexed(result) => {
+                storage.note(&result, now);
+                self.reindexing.turned(&result, now);
+            }
             Answer::Counted(result) => {
                 storage.note(&result, now);
                 if let Ok(rows) = result {
