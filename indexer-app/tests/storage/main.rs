@@ -10,6 +10,7 @@ mod backlog;
 mod bans;
 mod cluster;
 mod crash;
+mod distribution;
 mod exchange;
 mod expiry;
 mod foreign;

@@ -463,25 +463,3 @@ async fn indexers_that_start_together_make_the_schema_together() {
     let (a, b) = tokio::join!(a.migrate(), b.migrate());
     assert_eq!(a.unwrap().len() + b.unwrap().len(), migrations().len());
 }
-
-#[tokio::test]
-async fn every_unique_key_of_what_grows_has_an_info_hash_or_an_endpoint() {
-    let test = TestDatabase::new().await;
-    // Small tables that would be copied to every place instead of being distributed.
-    let without = test
-        .client()
-        .await
-        .query(
-            "select c.relname::text from pg_index i join pg_class c on c.oid = i.indrelid
-             join pg_namespace n on n.oid = c.relnamespace
-             where n.nspname = 'public' and i.indisunique
-               and c.relname not in ('runs', 'run_work', 'run_limits', 'run_addresses', 'run_counts', 'identity',
-                 'ban_rules', 'refinery_schema_history')
-               and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attnum = any(i.indkey)
-                   and a.attname in ('info_hash', 'alias', 'ip'))",
-            &[],
-        )
-        .await
-        .unwrap();
-    assert_eq!(without.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>(), Vec::<String>::new());
-}
