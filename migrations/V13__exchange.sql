@@ -3,8 +3,7 @@
 -- Why null instead of 0: other indexers keep no piece length, and 0 would look like an answer. Why the transaction and not
 -- the time: an export of what is new since the last one must not miss rows that are committed late, nor those that an
 -- import stores with a time long past. What was stored by a transaction below the oldest one that still runs is there for
--- good. Why BRIN: numbers of transactions grow with the table, so a summary of a few KB does what a B-tree of 20 MB a
--- million torrents would.
+-- good.
 
 alter table torrents
   alter piece_length drop not null,
@@ -14,4 +13,3 @@ alter table torrents
   add stored_in int8;                             -- null: before this column was there
 -- In a statement of its own, so that the rows that are there need not be rewritten.
 alter table torrents alter stored_in set default pg_current_xact_id()::text::int8;
-create index torrents_stored_in on torrents using brin (stored_in) with (pages_per_range = 32, autosummarize = on);

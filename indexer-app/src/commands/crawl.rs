@@ -17,7 +17,7 @@ use nix::sys::{
 use rand::{TryRng, rngs::SysRng};
 use tea_runtime::{BoxFuture, Manager, PgManager, Reply, Runtime};
 
-use super::{CommandError, ask, database_choice, interruption::Interruption, reindex};
+use super::{CommandError, ask, database_choice, interruption::Interruption, migrate, reindex};
 use crate::{
     cli::RunOptions,
     cluster::{ClusterEvent, EventSink, Mode},
@@ -141,9 +141,7 @@ async fn prepare(
     if settings.fresh_database {
         database.clear().await?;
     }
-    for migration in database.migrate().await? {
-        tracing::info!(version = migration.version, name = %migration.name, "changed the schema");
-    }
+    database.migrate_and_say(&mut |step| tracing::info!("{}", migrate::sentence(&step))).await?;
     let owner = owner(settings)?;
     // First: whoever runs under this name already must not lose what it is working on.
     let version = env!("CARGO_PKG_VERSION").to_owned();

@@ -7,7 +7,7 @@ use tea_runtime::SessionError;
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage, config::SslMode};
 
 use super::{
-    AppliedMigration, DatabaseError, Schema,
+    AppliedMigration, DatabaseError, MigrationStep, Schema,
     error::{full_text, pool_error, session_error},
     schema,
 };
@@ -68,7 +68,18 @@ impl Database {
     /// # Errors
     /// A change failed; it was undone.
     pub async fn migrate(&mut self) -> Result<Vec<AppliedMigration>, DatabaseError> {
-        let applied = schema::migrate(&self.pool).await?;
+        self.migrate_and_say(&mut |_| ()).await
+    }
+
+    /// The same; each step is told when it is done or begins.
+    ///
+    /// # Errors
+    /// A change failed; it was undone.
+    pub async fn migrate_and_say(
+        &mut self,
+        said: &mut (dyn FnMut(MigrationStep) + Send),
+    ) -> Result<Vec<AppliedMigration>, DatabaseError> {
+        let applied = schema::migrate(&self.pool, said).await?;
         self.schema = schema::schema(&self.pool).await?;
         Ok(applied)
     }

@@ -9,7 +9,9 @@ use indexer_app::{
     db::{
         Announced, BacklogFail, BacklogFailed, BacklogGain, BacklogNew, BacklogPut, BacklogRelease,
         BacklogRenew, BacklogSize, BacklogTake, Bury, DecayPopularity, Known, KnownHashes, NewTorrent,
-        NodeVisit, RecordAnnounces, Reindex, ReindexTurn, RunCount, RunEnd, RunProgress, RunReport, SaveIdentity, SaveNodes, SaveRunCounts, ScrapesDue, SeenAgain, StoreTorrents, Stored, SwarmSize, Taken, Tidied, Tidy,
+        NodeVisit, RecordAnnounces, Reindex, ReindexTurn, RunCount, RunEnd, RunProgress, RunReport,
+        SaveIdentity, SaveNodes, SaveRunCounts, ScrapesDue, SeenAgain, StoreTorrents, Stored, SwarmSize,
+        Taken, Tidied, Tidy,
     },
     model::{AppEffect, Msg},
     status::Snapshot,

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use indexer_app::{
-    db::{HashQuery, Recent, Reindex, ReindexBegin, ReindexProgress, ReindexTurn, Search, Show, Stats},
+    db::{
+        HashQuery, MigrationStep, Recent, Reindex, ReindexBegin, ReindexProgress, ReindexTurn, Search, Show,
+        Stats,
+    },
     kinds::Kind,
     search::Request,
 };
@@ -98,6 +101,105 @@ async fn a_migrated_schema_is_that_of_a_new_database() {
     let (old, new) = (catalog(&old).await, catalog(&new).await);
     assert_eq!(old, new);
     assert!(new.len() > 100);
+}
+
+/// Migrates and tells the steps that have to do with indexes, in words.
+async fn steps(test: &TestDatabase) -> Vec<String> {
+    let mut steps = Vec::new();
+    let mut say = |step| match step {
+        MigrationStep::Building { index, rows, .. } => steps.push(format!("build {index} of {rows}")),
+        MigrationStep::Built { index } => steps.push(format!("built {index}")),
+        MigrationStep::Dropping { index } => steps.push(format!("drop {index}")),
+        MigrationStep::Waiting | MigrationStep::Applied(_) | MigrationStep::Progress { .. } => {}
+    };
+    test.connect_again().await.unwrap().migrate_and_say(&mut say).await.unwrap();
+    steps
+}
+
+#[tokio::test]
+async fn indexes_of_large_tables_are_made_after_the_migrations_and_again_when_they_are_not_what_is_wanted() {
+    let test = restored().await;
+    test.execute("analyze").await;
+    let made = steps(&test).await;
+    for index in ["torrents_newest", "torrents_popular", "torrents_largest", "torrents_stored_in"] {
+        assert!(
+            made.contains(&format!("build {index} of 300")) && made.contains(&format!("built {index}")),
+            "{made:?}"
+        );
+    }
+    assert_eq!(steps(&test).await, Vec::<String>::new(), "all are there");
+    let wanted = catalog(&test).await;
+
+    // One was made by a program with another idea of it; one is half made, by a run that was killed.
+    test.execute(
+        "drop index torrents_newest; create index torrents_newest on torrents (name);
+         create index torrents_largest_making on torrents (total_size);
+         update pg_index set indisvalid = false where indexrelid = 'torrents_largest_making'::regclass;
+         drop index torrents_largest",
+    )
+    .await;
+    assert_eq!(
+        steps(&test).await,
+        [
+            "build torrents_newest of 300",
+            "built torrents_newest",
+            "drop torrents_largest_making",
+            "build torrents_largest of 300",
+            "built torrents_largest"
+        ]
+    );
+    assert_eq!(catalog(&test).await, wanted);
+
+    // One was whole, only it had not taken its place yet.
+    test.execute("alter index torrents_popular rename to torrents_popular_making").await;
+    assert_eq!(steps(&test).await, ["built torrents_popular"]);
+    assert_eq!(catalog(&test).await, wanted);
+}
+
+#[tokio::test]
+async fn indexers_that_start_together_on_old_data_make_its_indexes_once() {
+    let test = restored().await;
+    let (a, b, c) = tokio::join!(steps(&test), steps(&test), steps(&test));
+    let built = [a, b, c].concat().into_iter().filter(|step| step == "built torrents_newest").count();
+    assert_eq!(built, 1);
+}
+
+#[tokio::test]
+async fn a_run_that_is_killed_while_it_makes_indexes_is_gone_on_with() {
+    let test = restored().await;
+    test.execute("analyze").await;
+    steps(&test).await;
+    test.execute("drop index torrents_newest").await;
+    // Somebody who writes keeps the index from being finished: so the run can be killed in the middle.
+    let mut writer = test.client().await;
+    let transaction = writer.build_transaction().start().await.unwrap();
+    transaction.execute("lock table torrents in row exclusive mode", &[]).await.unwrap();
+    let mut other = test.connect_again().await.unwrap();
+    let waits = async {
+        let sql = "select count(*) from pg_stat_activity where datname = current_database()
+            and query like 'create index concurrently%' and wait_event_type = 'Lock'";
+        while test.number(sql).await == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = other.migrate() => panic!("somebody is in its way"),
+        () = waits => {}
+    }
+    test.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and query like 'create index concurrently%'",
+    )
+    .await;
+    drop(other);
+    transaction.commit().await.unwrap();
+    let made = steps(&test).await;
+    assert_eq!(
+        made,
+        ["drop torrents_newest_making", "build torrents_newest of 300", "built torrents_newest"]
+    );
+    let fresh = TestDatabase::new().await;
+    assert_eq!(catalog(&test).await, catalog(&fresh).await);
 }
 
 /// Columns, indexes, constraints and settings of all tables.
