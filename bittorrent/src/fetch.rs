@@ -290,6 +290,17 @@ impl Fetch {
         self.peers.len()
     }
 
+    /// Connections that stand or are being made: by what, and how far each has come.
+    pub fn connections(&self) -> impl Iterator<Item = (Transport, Stage)> {
+        self.peers.iter().map(|peer| (peer.transport, peer.session.stage()))
+    }
+
+    /// Bytes received, of connections that are over and of those that stand.
+    pub fn received_bytes(&self) -> u64 {
+        let standing = self.peers.iter().map(|peer| peer.session.received_bytes());
+        self.counters.received_bytes + standing.sum::<u64>()
+    }
+
     /// Whether `Done` or `Failed` was issued.
     pub fn is_finished(&self) -> bool {
         self.finished

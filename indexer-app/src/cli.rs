@@ -25,6 +25,8 @@ pub enum Invocation {
         /// As JSON instead of text.
         json: bool,
     },
+    /// Have torrents fetched now, and show them.
+    Fetch(FetchOptions),
     /// Have hashes fetched before all others.
     Request {
         /// As in `Show`, in full.
@@ -117,6 +119,19 @@ pub struct DemoOptions {
     pub torrents: usize,
     /// End after this time.
     pub duration: Option<Duration>,
+}
+
+/// Torrents to be waited for.
+#[derive(Debug, Clone)]
+pub struct FetchOptions {
+    /// Info-hashes and magnet links.
+    pub torrents: Vec<String>,
+    /// How long.
+    pub patience: Duration,
+    /// As JSON instead of text.
+    pub json: bool,
+    /// Where to write a `.torrent`.
+    pub torrent_file: Option<PathBuf>,
 }
 
 /// A search.
@@ -254,6 +269,30 @@ pub fn command() -> Command {
                 .arg(json("As JSON")),
         )
         .subcommand(
+            with_settings(Command::new("fetch"), true)
+                .about("Fetch torrents now, wait for them and show them; asks the indexer that runs, or takes part itself meanwhile")
+                .arg(
+                    Arg::new("torrents")
+                        .value_name("HASH|MAGNET")
+                        .required(true)
+                        .num_args(1..=1000)
+                        .help("Info-hash: 40 hex digits, or the 64 of a v2 torrent; or a magnet link"),
+                )
+                .arg(
+                    for_option()
+                        .default_value("2m")
+                        .help("How long to wait, such as 90s or 1h; what is not there by then stays requested"),
+                )
+                .arg(json("As JSON, one object a line"))
+                .arg(
+                    Arg::new("torrent")
+                        .long("torrent")
+                        .value_name("FILE")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("Write a .torrent too; for one torrent, whose info dict has to be kept"),
+                ),
+        )
+        .subcommand(
             with_settings(Command::new("request"), false)
                 .about("Have info-hashes fetched before all others by the indexer that runs, or at its next start")
                 .arg(
@@ -384,6 +423,14 @@ pub fn invocation(matches: &ArgMatches, layers: &mut Layers) -> Result<Invocatio
             after: text("after"),
         }),
         "show" => Invocation::Show { hash: text("hash").unwrap_or_default(), json: flag("json") },
+        "fetch" => Invocation::Fetch(FetchOptions {
+            torrents: given
+                .get_many::<String>("torrents")
+                .map_or_else(Vec::new, |torrents| torrents.cloned().collect()),
+            patience: duration().unwrap_or(Duration::from_secs(120)),
+            json: flag("json"),
+            torrent_file: given.get_one::<PathBuf>("torrent").cloned(),
+        }),
         "request" => Invocation::Request {
             hashes: given
                 .get_many::<String>("hashes")

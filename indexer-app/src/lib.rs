@@ -10,6 +10,7 @@ pub mod db;
 pub mod exchange;
 pub mod file_list;
 pub mod kinds;
+pub mod magnet;
 pub mod model;
 pub mod search;
 pub mod settings;

@@ -330,6 +330,12 @@ pub struct Settings {
     pub fetches: usize,
     /// For one hash.
     pub fetch_timeout: Duration,
+    /// Longest info dict that is kept byte for byte; `None`: none.
+    pub keep_info_dicts: Option<usize>,
+    /// Bytes of info dicts given to others, per second.
+    pub give_rate: u32,
+    /// Where peers may ask for info dicts; `None`: nowhere.
+    pub accept_port: Option<u16>,
     /// Longest info dict, bytes.
     pub metadata_bytes_max: usize,
     /// Longest backlog, rows.
@@ -403,6 +409,9 @@ impl Settings {
             fetches: layers.required("fetches", ranged::<usize>(1, 20_000))?,
             fetch_timeout: layers
                 .required("fetch-timeout", duration(Duration::from_secs(5), Duration::from_secs(600)))?,
+            keep_info_dicts: layers.required("keep-info-dicts", or_off(ranged::<usize>(1, 268_435_456)))?,
+            give_rate: layers.required("give-rate", ranged::<u32>(0, 100_000_000))?,
+            accept_port: layers.required("accept-port", or_off(ranged::<u16>(0, 65535)))?,
             metadata_bytes_max: layers
                 .required("metadata-bytes-max", ranged::<usize>(16_384, 268_435_456))?,
             backlog_max: layers.required("backlog-max", ranged::<u64>(1_000, 100_000_000))?,
@@ -439,6 +448,12 @@ impl Settings {
             .collect()
     }
 
+    /// Where connections are taken, one address for each that we are bound to.
+    pub fn accept_addresses(&self) -> Vec<std::net::SocketAddr> {
+        let port = self.accept_port;
+        port.map_or_else(Vec::new, |port| self.bind.iter().map(|ip| (*ip, port).into()).collect())
+    }
+
     fn check(&self) -> Result<(), SettingError> {
         let conflict = |text: String| Err(SettingError::Conflict(text));
         if self.bind.is_empty() {
@@ -458,6 +473,12 @@ impl Settings {
         if self.bind.iter().any(IpAddr::is_loopback) && !self.loopback_only() {
             return conflict(
                 "setting bind mixes loopback with other addresses; a node is either on this machine alone or on the network"
+                    .to_owned(),
+            );
+        }
+        if self.accept_port.is_some() && self.give_rate == 0 {
+            return conflict(
+                "setting accept-port lets peers ask for info dicts, but setting give-rate is 0: give at least some bytes a second"
                     .to_owned(),
             );
         }

@@ -270,6 +270,23 @@ impl Screen {
         Some(bar)
     }
 
+    /// Shows a text as the live block; `false`: there is no terminal for it.
+    pub fn show_text(&mut self, text: &str) -> bool {
+        if self.bar.is_none() {
+            self.start();
+        }
+        let Some(bar) = &self.bar else { return false };
+        bar.set_message(fit(text, usize::from(console::Term::stderr().size().1)));
+        true
+    }
+
+    /// Takes the live block away.
+    pub fn hide_text(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
     /// Prints a line above the live block.
     pub fn print(&self, line: &str) {
         self.multi.suspend(|| {

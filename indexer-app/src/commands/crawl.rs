@@ -2,13 +2,14 @@
 
 use std::{
     io::{self, Write},
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use bittorrent::{FetchConfig, InfoLimits, PeerId};
-use krpc::ClientVersion;
+use bittorrent::{FetchConfig, GivingConfig, InfoLimits, PeerId};
+use krpc::{ClientVersion, InfoHash};
 use mainline::{Dht, KnownNode, Limits, OwnIds, Port, Support};
 use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
@@ -22,11 +23,12 @@ use crate::{
     cli::RunOptions,
     cluster::{ClusterEvent, EventSink, Mode},
     db::{
-        self, BacklogRelease, Database, LoadIdentity, LoadNodes, RunStart, SaveIdentity, Stats, StoredNode,
-        TidyLimits,
+        self, BacklogRelease, Database, FETCH_RUN, KeptInfoDicts, LoadIdentity, LoadNodes, RunId, RunStart,
+        SaveIdentity, Stats, StoredNode, TidyLimits,
     },
     model::{
-        AppEffect, DiskPlan, Ending, Flags, Indexer, LOOKUPS_PER_FETCH, Msg, Plan, UtpPlan,
+        AppEffect, DiskPlan, Ending, Flags, GivingPlan, Indexer, KEPT_MAX, LOOKUPS_PER_FETCH, Msg, Plan,
+        UtpPlan,
         identity::{self, Kept},
     },
     settings::{Profile, Settings},
@@ -34,7 +36,7 @@ use crate::{
 };
 
 /// Connections to the database: two for batches of torrents, the others for what must not wait behind them.
-const CONNECTIONS: usize = 6;
+pub(super) const CONNECTIONS: usize = 6;
 
 /// Nodes read for a warm start: enough to find all others again.
 const WARM_NODES: u32 = 200_000;
@@ -101,7 +103,7 @@ pub(super) async fn crawl(
             screen.start();
             let effects = Effects {
                 database: PgManager::new(database.pool.clone()),
-                screen: screen.clone(),
+                screen: Some(screen.clone()),
                 last_logged: None,
                 goal,
             };
@@ -120,12 +122,68 @@ pub(super) async fn crawl(
     }
 }
 
+/// Takes part in the DHT to fetch these hashes, which wait in the backlog, and nothing else: until they are stored, the time
+/// is over, or a signal comes.
+pub(super) async fn participate(
+    settings: &Settings,
+    database: &Database,
+    hashes: Vec<InfoHash>,
+    patience: Duration,
+) -> Result<(), CommandError> {
+    let mut settings = settings.clone();
+    // It is gone before anybody could know of it.
+    settings.accept_port = None;
+    if try_ports(&settings).is_err() {
+        // Whoever stays for minutes can do without the usual ones.
+        settings.port = 0;
+    }
+    let sockets = raise_file_limit(&settings);
+    let owner = owner(&settings)?;
+    let kept = Kept::read(&ask(database, LoadIdentity { indexer: owner.clone() }).await?);
+    let ids = own_ids(&settings, kept.id_seed.map_or_else(random_seed, Ok)?, &kept);
+    // Under a name of its own, so that an indexer may begin meanwhile.
+    let owner = format!("{owner}: fetch by process {}", std::process::id());
+    let start = RunStart {
+        by_whom: format!("{FETCH_RUN}{owner}"),
+        owner: owner.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        once: true,
+    };
+    let run = ask(database, start).await?.ok_or_else(|| {
+        CommandError::Said(format!("another process is running as {owner} on this database"))
+    })?;
+    let options = RunOptions { duration: Some(patience), once: false };
+    let mut flags = flags(&settings, options, database, run, owner, ids, &kept).await?;
+    flags.plan.only = Some(hashes);
+    flags.plan.move_nodes = None;
+    let config = tea_runtime::Config { streams_max: sockets, grace: GRACE, ..Default::default() };
+    let effects = Effects {
+        // It is closed when the run ends, and the command goes on asking.
+        database: PgManager::new(database.another_pool(CONNECTIONS)?),
+        screen: None,
+        last_logged: None,
+        goal: None,
+    };
+    let model = Runtime::new(config).manager(effects).run::<Indexer>(flags).await?;
+    match model.ending() {
+        Ending::Failed(why) => Err(CommandError::Said(why.clone())),
+        _ => Ok(()),
+    }
+}
+
 /// That every port can be had, before anything is written: the runtime would find out later, when the run has begun.
 fn try_ports(settings: &Settings) -> Result<(), CommandError> {
     for address in settings.port_addresses() {
         UdpSocket::bind(address).map_err(|error| {
             CommandError::Said(format!(
                 "UDP port {address} cannot be used: {error}; choose another with --port or --bind"
+            ))
+        })?;
+    }
+    for address in settings.accept_addresses() {
+        TcpListener::bind(address).map_err(|error| {
+            CommandError::Said(format!(
+                "TCP port {address} cannot be used: {error}; choose another with --accept-port or --bind"
             ))
         })?;
     }
@@ -168,14 +226,34 @@ async fn prepare(
     if freed > 0 {
         tracing::info!(hashes = freed, "going on with what the last run had begun");
     }
+    flags(settings, options, database, run, owner, ids, &kept).await
+}
+
+/// What a run begins with, whoever it is.
+async fn flags(
+    settings: &Settings,
+    options: RunOptions,
+    database: &Database,
+    run: RunId,
+    owner: String,
+    ids: OwnIds,
+    identity: &Kept,
+) -> Result<Flags, CommandError> {
     let known = ask(database, LoadNodes { limit: WARM_NODES }).await?;
     if !known.is_empty() {
         tracing::info!(nodes = known.len(), "starting from the nodes of the last run");
     }
     let stats = ask(database, Stats { runs: 0 }).await?;
-    let fetch = fetch_config(settings)?;
+    let mut fetch = fetch_config(settings)?;
+    // One name for both sides, so that a connection to ourselves is known as such.
+    let giving = Arc::new(GivingConfig::new(fetch.peer_id));
+    fetch.giving = (settings.give_rate > 0).then(|| Arc::clone(&giving));
+    let kept = match settings.accept_port {
+        Some(_) => ask(database, KeptInfoDicts { limit: KEPT_MAX as u32 }).await?,
+        None => Vec::new(),
+    };
     Ok(Flags {
-        dht: Dht::new(&dht_config(settings, &ids, &kept)?, Duration::ZERO)?,
+        dht: Dht::new(&dht_config(settings, &ids, identity)?, Duration::ZERO)?,
         ids,
         ports: settings.port_addresses(),
         fetch,
@@ -193,6 +271,16 @@ async fn prepare(
             once: options.once,
             loopback_only: settings.loopback_only(),
             move_nodes: settings.move_nodes,
+            only: None,
+            giving: GivingPlan {
+                config: giving,
+                bytes_per_second: settings.give_rate,
+                accepts: settings.accept_port.is_some(),
+                seed: random_seed()?,
+                kept,
+            },
+            accept: settings.accept_addresses(),
+            keep_info_dicts: settings.keep_info_dicts,
             utp: UtpPlan { seed: random_seed()?, packets_per_second: settings.utp_packets_per_second },
             connect_from: settings.bind.iter().copied().filter(|ip| !ip.is_unspecified()).collect(),
             quotas: settings.quotas(),
@@ -209,13 +297,15 @@ async fn prepare(
 /// Performs the program's effects: sessions on the pool, status on the screen.
 struct Effects {
     database: PgManager,
-    screen: Screen,
+    /// `None`: somebody else tells how far it is.
+    screen: Option<Screen>,
     last_logged: Option<Duration>,
     goal: Option<Goal>,
 }
 
 impl Effects {
     fn show(&mut self, snapshot: &Snapshot) {
+        let Some(screen) = &self.screen else { return };
         if let Some(goal) =
             self.goal.take_if(|goal| snapshot.torrents.is_some_and(|torrents| torrents >= goal.torrents))
         {
@@ -225,9 +315,9 @@ impl Effects {
                 whole_seconds(snapshot.uptime),
                 goal.say
             );
-            self.screen.print(&line);
+            screen.print(&line);
         }
-        self.screen.show(snapshot, &mut self.last_logged);
+        screen.show(snapshot, &mut self.last_logged);
     }
 }
 

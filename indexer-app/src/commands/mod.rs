@@ -6,6 +6,7 @@ mod crawl;
 mod delete;
 mod demo;
 mod export;
+mod fetch;
 mod import;
 mod interruption;
 mod migrate;
@@ -103,6 +104,7 @@ pub async fn execute(invocation: Invocation, mut layers: Layers, screen: Screen)
         Invocation::Demo(options) => demo::run(settings, options, screen).await,
         Invocation::Search(options) => search::run(&settings, &options).await,
         Invocation::Show { hash, json } => show::run(&settings, &hash, json).await,
+        Invocation::Fetch(options) => fetch::run(&settings, &options, screen).await,
         Invocation::Request { hashes } => request::run(&settings, &hashes).await,
         Invocation::Delete { hashes, yes } => delete::run(&settings, &hashes, yes).await,
         Invocation::Ban(command) => ban::run(&settings, command).await,
@@ -141,9 +143,8 @@ fn database_choice(
     Ok(DatabaseChoice::Private { cluster: options, mode, database: DATABASE.to_owned() })
 }
 
-/// The database for a command that only asks: the one of the settings; without a choice of the user's, and while only
-/// a demo runs, that of the demo.
-async fn open_to_ask(settings: &Settings) -> Result<Database, CommandError> {
+/// Without a choice of the user's, and while only a demo runs, the demo is asked.
+fn settings_to_ask(settings: &Settings) -> Settings {
     let mut settings = settings.clone();
     if !settings.data_dir_given && settings.database_url.is_none() {
         let demo = demo_data_dir();
@@ -152,6 +153,13 @@ async fn open_to_ask(settings: &Settings) -> Result<Database, CommandError> {
             settings.data_dir = demo;
         }
     }
+    settings
+}
+
+/// The database for a command that only asks: the one of the settings; without a choice of the user's, and while only
+/// a demo runs, that of the demo.
+async fn open_to_ask(settings: &Settings) -> Result<Database, CommandError> {
+    let settings = settings_to_ask(settings);
     if settings.database_url.is_none() && !settings.data_dir.join("postgres").exists() {
         return Err(CommandError::Said(format!(
             "nothing is indexed in {} yet: start `indexer run` or `indexer demo` first, or give another --data-dir",

@@ -30,10 +30,15 @@ pub(super) async fn run(settings: &Settings, text: &str, json: bool) -> Result<(
     }
     let mut out = io::stdout().lock();
     for torrent in &found {
-        let text = if json { format!("{}\n", as_json(torrent)) } else { as_text(torrent) };
-        out.write_all(text.as_bytes()).map_err(CommandError::writing("standard output"))?;
+        out.write_all(rendered(torrent, json).as_bytes())
+            .map_err(CommandError::writing("standard output"))?;
     }
     Ok(())
+}
+
+/// As it is written to standard output.
+pub(super) fn rendered(torrent: &ShownTorrent, json: bool) -> String {
+    if json { format!("{}\n", as_json(torrent)) } else { as_text(torrent) }
 }
 
 fn as_json(torrent: &ShownTorrent) -> serde_json::Value {

@@ -217,6 +217,8 @@ pub struct Taken {
     pub tries: u16,
     /// Nodes or peers to be asked first.
     pub hints: Vec<SocketAddr>,
+    /// Peers that a user has named.
+    pub peers: Vec<SocketAddr>,
 }
 
 const TAKE: &str = "
@@ -226,7 +228,7 @@ with next as materialized (
 )
 update backlog b set due = now() + make_interval(secs => $3), taken_at = now(), owner = $4
 from next where b.info_hash = next.info_hash
-returning b.info_hash, b.source, b.tries, b.hints";
+returning b.info_hash, b.source, b.tries, b.hints, b.peers";
 
 impl Session for BacklogTake {
     type Client = Client;
@@ -245,12 +247,7 @@ impl Session for BacklogTake {
                 statement::rows(client, TAKE, &[&priority, &room, &self.lease.as_secs_f64(), &self.owner])
                     .await?;
             for row in &rows {
-                taken.push(Taken {
-                    info_hash: statement::key(row, "info_hash")?,
-                    source: Discovery::from_code(statement::column(row, "source")?),
-                    tries: u16::try_from(statement::column::<i16>(row, "tries")?).unwrap_or(0),
-                    hints: read_hints(statement::column(row, "hints")?),
-                });
+                taken.push(taken_row(row)?);
             }
         }
         Ok(taken)
@@ -390,8 +387,19 @@ impl Session for BacklogSize {
     }
 }
 
+/// Reads a row that was taken.
+pub(super) fn taken_row(row: &tokio_postgres::Row) -> Result<Taken, SessionError> {
+    Ok(Taken {
+        info_hash: statement::key(row, "info_hash")?,
+        source: Discovery::from_code(statement::column(row, "source")?),
+        tries: u16::try_from(statement::column::<i16>(row, "tries")?).unwrap_or(0),
+        hints: read_hints(statement::column(row, "hints")?),
+        peers: read_hints(statement::column(row, "peers")?),
+    })
+}
+
 /// Compact endpoints (BEP 5), each behind its length.
-fn write_hints(hints: &[SocketAddr]) -> Vec<u8> {
+pub(super) fn write_hints(hints: &[SocketAddr]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for hint in hints.iter().take(BacklogNew::HINTS_MAX) {
         match hint {

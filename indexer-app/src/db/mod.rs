@@ -13,9 +13,11 @@ mod copy_torrents;
 mod error;
 mod expiry;
 mod export;
+mod fetch_requests;
 mod foreign;
 mod identity;
 mod indexes;
+mod info_dicts;
 mod known_hashes;
 mod lexemes;
 mod nodes;
@@ -48,8 +50,13 @@ pub use connect::{Database, DatabaseChoice, cancel, connect, ensure_database, po
 pub use error::{DatabaseError, is_disk_full, is_passing, pool_error, session_error};
 pub use expiry::{Beyond, BeyondQuotas, Expire, ExpireUnseen, Expired, Quotas, SeenAgain};
 pub use export::{ExportBatch, ExportCursor, ExportNow, ExportRow, NewKeys, Observed};
+pub use fetch_requests::{
+    BacklogTakeThese, FETCH_RUN, FetchProgress, FollowRequests, IndexerRuns, RequestHashes, Requested,
+    SaveProgress,
+};
 pub use foreign::{Bitmagnet, ForeignError, ForeignTorrent, Magnetico};
 pub use identity::{LoadIdentity, SaveIdentity};
+pub use info_dicts::{DropInfoDicts, KeepInfoDicts, KeptInfoDicts, LoadInfoDict, NewInfoDict};
 pub use known_hashes::{Known, KnownHashes};
 pub use nodes::{LoadNodes, NodeVisit, SaveNodes, StoredNode};
 pub use reindex::{

@@ -204,6 +204,8 @@ with given as (
     delete from torrent_files where info_hash in (select info_hash from wanted)
 ), stats as (
     delete from torrent_stats where info_hash in (select info_hash from wanted)
+), dicts as (
+    delete from info_dicts where info_hash in (select info_hash from wanted)
 ), other_keys as (
     delete from aliases where alias in (select truncated from wanted)
 ), waiting as (

@@ -10,7 +10,7 @@ use std::{
 use bittorrent::{CloseHow, Disconnect, Slot};
 use tea_runtime::{Close, CloseReason, Cmd, StreamLimits};
 
-pub(super) use utp_ports::UtpPorts;
+pub(super) use utp_ports::{UtpEvent, UtpPorts};
 
 use super::{
     indexer::Indexer,
@@ -53,9 +53,10 @@ impl Connections {
         ports: &[SocketAddr],
         utp: Option<UtpPlan>,
         connections_max: usize,
+        accepted_max: usize,
         loopback_only: bool,
     ) -> Self {
-        let utp_ports = UtpPorts::new(ports, utp, connections_max, loopback_only);
+        let utp_ports = UtpPorts::new(ports, utp, connections_max, accepted_max, loopback_only);
         Self { connect_from, utp: utp_ports }
     }
 
@@ -68,10 +69,14 @@ impl Connections {
         slot: Slot,
         wire: Wire<'_>,
     ) {
-        let key = Key::Peer { fetch: job, slot: slot.number() };
+        self.act(now, cmd, Key::Peer { fetch: job, slot: slot.number() }, job, wire);
+    }
+
+    /// Does on the network what is wanted of a connection. `turn` decides from which of our addresses and ports it is made.
+    pub(super) fn act(&mut self, now: Duration, cmd: &mut Cmd<Indexer>, key: Key, turn: u32, wire: Wire<'_>) {
         match wire {
             Wire::Connect { addr, transport, .. } if transport.is_utp() => {
-                self.utp.connect(now, key, addr, job);
+                self.utp.connect(now, key, addr, turn);
             }
             Wire::Connect { addr, timeout, .. } => {
                 let limits = StreamLimits {
@@ -81,7 +86,7 @@ impl Connections {
                     lifetime_max: STREAM_LIFETIME,
                     read_bytes_max: STREAM_BYTES_MAX,
                     write_queue_bytes_max: STREAM_WRITES_MAX,
-                    bind: local_for(&self.connect_from, addr.ip(), job),
+                    bind: local_for(&self.connect_from, addr.ip(), turn),
                     ..StreamLimits::default()
                 };
                 cmd.connect(key, addr, limits, Msg::Stream);
@@ -136,8 +141,21 @@ const STREAM_LIFETIME: Duration = Duration::from_secs(900);
 /// Twice the largest info dict that can be asked for, and what is skipped beside it.
 const STREAM_BYTES_MAX: u64 = 576 << 20;
 
-/// Handshakes and ten requests are less than 2 KiB.
-const STREAM_WRITES_MAX: usize = 64 << 10;
+/// Handshakes and ten requests are less than 2 KiB; what is given at once on a connection that goes on are 128 KiB, and a
+/// second of it twice as much.
+const STREAM_WRITES_MAX: usize = 512 << 10;
+
+/// Of connections that others open: beyond the longest time that we give them.
+pub(super) fn visitor_limits() -> StreamLimits {
+    StreamLimits {
+        idle_timeout: Duration::from_secs(60),
+        lifetime_max: Duration::from_secs(150),
+        // What may be skipped, and some messages.
+        read_bytes_max: 8 << 20,
+        write_queue_bytes_max: STREAM_WRITES_MAX,
+        ..StreamLimits::default()
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -12,11 +12,12 @@ use std::{
 use bittorrent::{Slot, Transport};
 use krpc::InfoHash;
 use mainline::{Action, Dht, Event, HashSource, Output, OwnIds, PacketUse, PortIndex, bogon::AddressFilter};
-use tea_runtime::{Cmd, Context, Program, Signal, StreamEvent, Sub, SubEvent, Time, UdpPort};
+use tea_runtime::{Cmd, Context, Program, Signal, StreamEvent, Sub, SubEvent, TcpPort, Time, UdpPort};
 
 use super::{
-    connections::{Connections, Happening, disconnect},
+    connections::{Connections, Happening, UtpEvent, disconnect, visitor_limits},
     disk_guard::{DiskGuard, Turn},
+    giver::{Giver, VISITORS_MAX},
     intake::{Intake, Seen},
     message::{Answer, AppEffect, Key, Msg},
     plan::{Ending, Flags, Plan},
@@ -29,8 +30,9 @@ use super::{
     storage::{Backlog, Storage, effect},
 };
 use crate::db::{
-    Announce, BacklogRelease, BacklogRenew, BacklogSize, BacklogTake, DecayPopularity, Discovery, Failure,
-    Reindex, RunEnd, RunProgress, RunReport, SaveRunCounts, ScrapesDue, Tidy,
+    Announce, BacklogRelease, BacklogRenew, BacklogSize, BacklogTake, BacklogTakeThese, DecayPopularity,
+    Discovery, DropInfoDicts, Failure, LoadInfoDict, NewInfoDict, Reindex, RunEnd, RunProgress, RunReport,
+    SaveProgress, SaveRunCounts, ScrapesDue, Tidy,
 };
 
 /// How often what is due is done. 25 ms is far below the pace of one query a second to a remote, and costs a
@@ -78,6 +80,12 @@ const UTP_CONNECTIONS_PER_FETCH: usize = 8;
 /// Bytes that all fetches together may hold: 256 MiB, and at least two of the largest info dicts.
 const FETCH_BYTES_MAX: usize = 256 << 20;
 
+/// How long it may take until a first node answers; after that hashes are tried with the peers that their user has named.
+const JOINS_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long the info dict of a torrent is kept that a user asked for, where others are not kept at all.
+const REQUESTED_KEPT_FOR: Duration = Duration::from_secs(86_400);
+
 /// How long the backlog is left alone after it had nothing due.
 const BACKLOG_REST: Duration = Duration::from_secs(1);
 
@@ -104,6 +112,7 @@ pub struct Indexer {
     connections: Connections,
     scraper: Scraper,
     reindexing: Reindexing,
+    giver: Giver,
     storage: Storage,
     retention: Retention,
     report: Report,
@@ -118,6 +127,10 @@ pub struct Indexer {
     /// Nothing was due when it was last asked, and nothing was put into it since; to be read while it is not being asked.
     backlog_is_drained: bool,
     reporting: bool,
+    /// Users are being told how far their fetches are.
+    telling: bool,
+    /// Of [`Plan::only`], what is not stored yet.
+    wanted: Option<Vec<InfoHash>>,
     /// Names of bootstrap nodes that are being looked up.
     names_pending: usize,
     seconds: u64,
@@ -158,6 +171,7 @@ impl Program for Indexer {
             &ports,
             utp,
             plan.fetches.saturating_mul(UTP_CONNECTIONS_PER_FETCH),
+            if plan.accept.is_empty() { 0 } else { VISITORS_MAX },
             plan.loopback_only,
         );
         let mut model = Self {
@@ -171,6 +185,7 @@ impl Program for Indexer {
             resolver: Resolver::new(fetch, filter, bounds, plan.loopback_only),
             scraper: Scraper::default(),
             reindexing: Reindexing::default(),
+            giver: Giver::new(&plan.giving),
             storage: Storage::new(
                 plan.run,
                 plan.owner.clone(),
@@ -187,6 +202,8 @@ impl Program for Indexer {
             backlog_rests_until: Time::ZERO,
             backlog_is_drained: false,
             reporting: false,
+            telling: false,
+            wanted: plan.only.clone(),
             names_pending: 0,
             seconds: 0,
             plan,
@@ -220,11 +237,19 @@ impl Program for Indexer {
                 }
                 self.resolver
                     .tick(now, &mut |job, slot, wire| self.connections.carry(now, cmd, job, slot, wire));
+                self.giver.tick(now);
                 self.connections.utp.send_waiting(now, cmd);
                 self.go_on(cx, cmd);
             }
             Msg::Utp => self.connections.utp.tick(now),
             Msg::Second => self.every_second(cx, cmd),
+            Msg::Visitor(incoming) => {
+                if self.ending == Ending::Running
+                    && let Some(key) = self.giver.admit(incoming.peer().ip(), now)
+                {
+                    cmd.accept(key, incoming, visitor_limits(), Msg::Stream);
+                }
+            }
             Msg::Stream(key, StreamEvent::Opened { .. }) => self.happened(key, Happening::Opened, cx, cmd),
             Msg::Stream(key, StreamEvent::Data(bytes)) => {
                 self.happened(key, Happening::Data(&bytes), cx, cmd);
@@ -267,6 +292,7 @@ impl Program for Indexer {
                 self.go_on(cx, cmd);
             }
         }
+        self.give(now, cmd);
         if !self.connections.utp.is_idle() {
             self.carry_out_utp(cx, cmd);
         }
@@ -276,6 +302,9 @@ impl Program for Indexer {
         for (index, address) in self.ports.iter().enumerate() {
             let port = UdpPort { datagram_bytes_max: DATAGRAM_BYTES, ..UdpPort::new(*address) };
             sub.udp(Key::Port(index as u16), port, Msg::Datagram);
+        }
+        for (index, address) in self.plan.accept.iter().enumerate() {
+            sub.listen(Key::Door(index as u16), TcpPort::new(*address), |_, incoming| Msg::Visitor(incoming));
         }
         sub.every(Key::Pace, PACE, |_, _| Msg::Pace);
         sub.every(Key::Second, Duration::from_secs(1), |_, _| Msg::Second);
@@ -334,7 +363,8 @@ impl Indexer {
                 // The title that an announce may claim is dropped: anybody can claim any, and the info dict has the right one.
                 HashSource::Announced { peer, .. } => {
                     self.resolver.announced(now, *info_hash, *peer, &mut wire);
-                    if self.intake.announced(*info_hash, *peer, cx.now) == Seen::New {
+                    if self.wanted.is_none() && self.intake.announced(*info_hash, *peer, cx.now) == Seen::New
+                    {
                         self.report.distinct(Discovery::Announced);
                     }
                     self.announce(*info_hash, ANNOUNCE_WEIGHT, cx);
@@ -369,6 +399,9 @@ impl Indexer {
     /// Something has happened to a connection: whoever asked for it is told.
     fn happened(&mut self, key: Key, happening: Happening<'_>, cx: &Context, cmd: &mut Cmd<Self>) {
         let now = cx.now.since_start();
+        if self.giver.happened(now, key, happening) {
+            return;
+        }
         if let Key::Peer { fetch, slot } = key {
             let slot = Slot::from_number(slot);
             let mut wire = |job, slot, wire: Wire<'_>| self.connections.carry(now, cmd, job, slot, wire);
@@ -385,21 +418,42 @@ impl Indexer {
             while let Some(mut news) = self.connections.utp.news() {
                 let port = news.port();
                 for action in news.out.drain() {
-                    if let Some((key, happening)) = self.connections.utp.act(now, port, action, cmd) {
-                        self.happened(key, happening, cx, cmd);
+                    match self.connections.utp.act(now, port, action, cmd) {
+                        Some(UtpEvent::Happened(key, happening)) => self.happened(key, happening, cx, cmd),
+                        Some(UtpEvent::Accepted(from, nameless)) => {
+                            let key = self.giver.admit(from.ip(), now);
+                            self.connections.utp.name(now, nameless, key);
+                        }
+                        None => {}
                     }
                 }
                 self.connections.utp.give_back(news);
             }
-            let Some((key, why)) = self.connections.utp.refused() else { break };
-            self.happened(key, Happening::Closed(why), cx, cmd);
+            if let Some((key, why)) = self.connections.utp.refused() {
+                self.happened(key, Happening::Closed(why), cx, cmd);
+            } else if self.giver.is_idle() {
+                break;
+            }
+            self.give(now, cmd);
         }
         if let Some(delay) = self.connections.utp.timer(now) {
             cmd.after(Key::Utp, delay, Msg::Utp, cx);
         }
     }
 
+    /// Does what is wanted on connections on which we give, and asks the database for what is missing.
+    fn give(&mut self, now: Duration, cmd: &mut Cmd<Self>) {
+        for asked in self.giver.to_load() {
+            let load = LoadInfoDict { info_hash: asked };
+            cmd.perform(effect(load, move |result| Answer::InfoDict { asked, result }));
+        }
+        self.giver.act(|key, wire| self.connections.act(now, cmd, key, 0, wire));
+    }
+
     fn see(&mut self, hash: InfoHash, source: Discovery, hint: Option<SocketAddr>, cx: &Context) {
+        if self.wanted.is_some() {
+            return;
+        }
         match self.intake.see(hash, source, hint, cx.now) {
             Seen::New => self.report.distinct(source),
             Seen::Again => {
@@ -443,6 +497,8 @@ impl Indexer {
         self.storage.write(cx.now, !running, |effect| cmd.perform(effect));
         if !running {
             self.finish(cmd);
+        } else if self.wanted.as_ref().is_some_and(Vec::is_empty) {
+            self.stop(Ending::Fetched, cx, cmd);
         } else if self.plan.once && self.is_swept() {
             self.stop(Ending::SweepFinished, cx, cmd);
         }
@@ -452,6 +508,15 @@ impl Indexer {
         // As many wait in memory as are being fetched, so that the next ones are at hand when some end.
         let room = self.plan.fetches.saturating_sub(self.resolver.waiting());
         if self.taking || room < self.plan.fetches.div_ceil(4) || cx.now < self.backlog_rests_until {
+            return;
+        }
+        if let Some(hashes) = self.wanted.clone() {
+            // Without anybody to ask, a try would be over before it has begun.
+            if self.dht.gauges().contacts > 0 || cx.now.since_start() >= JOINS_WITHIN {
+                self.taking = true;
+                let take = BacklogTakeThese { hashes, owner: self.plan.owner.clone(), lease: LEASE };
+                cmd.perform(effect(take, Answer::Taken));
+            }
             return;
         }
         self.taking = true;
@@ -472,11 +537,24 @@ impl Indexer {
                     let failure = Failure { info_hash: hash, reason: reason.to_owned(), inconclusive };
                     self.storage.failures.push(failure, cx.now);
                 }
-                Settled::Fetched { hash, source, nodes, raw } => {
+                Settled::Fetched { hash, source, nodes, raw, job, handovers } => {
+                    self.giver.take_over(cx.now.since_start(), job, handovers, &raw);
                     match new_torrent(&raw, source, &self.plan.info) {
                         Ok(torrent) => {
                             self.resolver.count_fetched();
                             let key = torrent.hashes.canonical();
+                            let keep_for = match self.plan.keep_info_dicts {
+                                Some(bytes_max) if raw.len() <= bytes_max => Some(None),
+                                // Its user may want a .torrent of it.
+                                _ if source == Discovery::Requested => Some(Some(REQUESTED_KEPT_FOR)),
+                                _ => None,
+                            };
+                            let keys = [Some(key), torrent.hashes.alias()].into_iter().flatten();
+                            self.giver.fetched(keys, &raw, keep_for == Some(None));
+                            if let Some(keep_for) = keep_for {
+                                let dict = NewInfoDict { info_hash: key, raw: raw.into(), keep_for };
+                                self.storage.keep(dict, cx.now);
+                            }
                             if self.storage.torrents.push(torrent, cx.now) && self.ending == Ending::Running {
                                 self.scraper.fetched(key, hash, nodes);
                             }
@@ -506,6 +584,12 @@ impl Indexer {
             if self.seconds.is_multiple_of(REPORT_EVERY) {
                 cmd.perform(self.tally(false));
             }
+            let progress = if self.telling { Vec::new() } else { self.resolver.progress() };
+            if !progress.is_empty() {
+                self.telling = true;
+                let owner = self.plan.owner.clone();
+                cmd.perform(effect(SaveProgress { owner, progress }, Answer::Told));
+            }
             if self.seconds.is_multiple_of(POPULAR_EVERY) && self.scraper.wants_popular() {
                 cmd.perform(effect(ScrapesDue { limit: POPULAR_LOOKED_AT }, Answer::Popular));
             }
@@ -519,9 +603,10 @@ impl Indexer {
             if self.seconds.is_multiple_of(TIDY_EVERY) {
                 cmd.perform(effect(Tidy { limits: self.plan.tidy }, Answer::Tidied));
                 cmd.perform(effect(DecayPopularity { limit: DECAY_MAX }, Answer::Decayed));
+                cmd.perform(effect(DropInfoDicts, Answer::Dropped));
             }
             // What was just fetched goes first.
-            if self.storage.is_easy() && self.reindexing.begin_turn(cx.now) {
+            if self.wanted.is_none() && self.storage.is_easy() && self.reindexing.begin_turn(cx.now) {
                 let turn = Reindex { limit: reindexing::ROWS, owner: self.plan.owner.clone() };
                 cmd.perform(effect(turn, Answer::Reindexed));
             }
@@ -572,6 +657,12 @@ impl Indexer {
                     *bound = true;
                 }
                 self.connections.utp.bound(index);
+            }
+            SubEvent::Ready { key: Key::Door(_), local } => tracing::info!(%local, "taking connections"),
+            SubEvent::Failed { key: Key::Door(index), fault, .. } => {
+                let address =
+                    self.plan.accept.get(usize::from(index)).map_or_else(String::new, SocketAddr::to_string);
+                tracing::warn!(%address, %fault, "connections cannot be taken here; it is tried again");
             }
             SubEvent::Failed { key: Key::Port(index), fault, .. } => {
                 let index = usize::from(index);
@@ -626,13 +717,15 @@ impl Indexer {
 
     /// The numbers of the run, on their way into the database.
     fn tally(&self, last: bool) -> AppEffect {
-        let counts = self.report.counts(
+        let mut counts = self.report.counts(
             &self.dht,
             &self.scraper,
             &self.connections.utp,
             &self.storage,
             &self.retention,
         );
+        counts.extend(self.giver.counts());
+        counts.extend(self.resolver.exchange_counts());
         let save = SaveRunCounts { run: self.plan.run, counts };
         effect(save, move |result| Answer::Tallied { result, last })
     }
@@ -650,6 +743,7 @@ impl Indexer {
         let now = cx.now.since_start();
         self.resolver.abort(now, &mut |job, slot, wire| self.connections.carry(now, cmd, job, slot, wire));
         self.settle(cx);
+        self.giver.stop();
         for lookup in self.scraper.abort() {
             self.dht.cancel(lookup);
         }

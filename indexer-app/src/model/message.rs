@@ -1,9 +1,9 @@
 //! What can happen to the program, what it asks for, and the names of its ports, timers and streams.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use deadpool_postgres::Client;
-use tea_runtime::{Datagram, Db, Effect, Fault, SessionError, Signal, StreamEvent, SubEvent};
+use tea_runtime::{Datagram, Db, Effect, Fault, Incoming, SessionError, Signal, StreamEvent, SubEvent};
 
 use crate::{
     db::{Announced, BacklogFailed, BacklogGain, Beyond, Expired, Known, ReindexTurn, Stored, Taken, Tidied},
@@ -33,6 +33,10 @@ pub enum Key {
     MoveNode,
     /// What is due on uTP connections.
     Utp,
+    /// A TCP port at which connections are taken, by its index.
+    Door(u16),
+    /// A connection that somebody has opened to us.
+    Visitor(u32),
     /// A connection of a fetch.
     Peer {
         /// The fetch.
@@ -57,6 +61,8 @@ pub enum Msg {
     Signal(Signal),
     /// A port was bound, or could not be.
     Port(SubEvent<Key>),
+    /// Somebody connects.
+    Visitor(Incoming),
     /// Something happened on a connection.
     Stream(Key, StreamEvent),
     /// The name of a bootstrap node was looked up.
@@ -130,6 +136,19 @@ pub enum Answer {
         /// The run is ending.
         last: bool,
     },
+    /// An info dict that somebody wants was read.
+    InfoDict {
+        /// Under which key it was asked for.
+        asked: krpc::InfoHash,
+        /// Its bytes, if it is kept.
+        result: Result<Option<Arc<[u8]>>, SessionError>,
+    },
+    /// Info dicts were kept.
+    Kept(Result<u64, SessionError>),
+    /// Users were told how far their fetches are.
+    Told(Result<(), SessionError>),
+    /// Info dicts whose time is over were dropped.
+    Dropped(Result<u64, SessionError>),
     /// The size of the backlog.
     Counted(Result<u64, SessionError>),
     /// The run's last report was written.

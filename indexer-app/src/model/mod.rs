@@ -6,6 +6,7 @@ mod announcers;
 mod connections;
 mod disk_guard;
 mod endpoint_memory;
+mod giver;
 pub mod identity;
 mod indexer;
 mod intake;
@@ -24,6 +25,7 @@ mod scraper;
 mod storage;
 
 pub use connections::UtpPlan;
+pub use giver::{GivingPlan, KEPT_MAX};
 pub use indexer::{Indexer, LOOKUPS_PER_FETCH};
 pub use message::{Answer, AppEffect, Key, Msg};
 pub use plan::{DiskPlan, Ending, Flags, Plan};

@@ -7,9 +7,10 @@ use std::{
 };
 
 use bittorrent::{FetchConfig, InfoLimits};
+use krpc::InfoHash;
 use mainline::{Dht, KnownNode, OwnIds};
 
-use super::connections::UtpPlan;
+use super::{connections::UtpPlan, giver::GivingPlan};
 use crate::{
     db::{Quotas, RunId, TidyLimits},
     settings::HostPort,
@@ -67,6 +68,14 @@ pub struct Plan {
     pub loopback_only: bool,
     /// The local addresses to connect from, taken in turn; empty: the system chooses.
     pub connect_from: Vec<IpAddr>,
+    /// Nothing is fetched but these, which wait in the backlog; the end comes when they are stored. `None`: all that is found.
+    pub only: Option<Vec<InfoHash>>,
+    /// The longest info dict that is kept byte for byte; `None`: none but those that users asked for.
+    pub keep_info_dicts: Option<usize>,
+    /// How info dicts are given to others.
+    pub giving: GivingPlan,
+    /// TCP addresses at which connections are taken for that.
+    pub accept: Vec<SocketAddr>,
     /// How uTP is used on the UDP ports, if the fetches may use it.
     pub utp: UtpPlan,
 }
@@ -92,6 +101,8 @@ pub enum Ending {
     TimeOver,
     /// The sweep that was asked for is finished.
     SweepFinished,
+    /// All that was to be fetched is stored.
+    Fetched,
     /// It could not go on, and why.
     Failed(String),
 }
@@ -103,6 +114,7 @@ impl Ending {
             Self::Running => "running",
             Self::Signal => "stopped",
             Self::TimeOver => "time over",
+            Self::Fetched => "fetched",
             Self::SweepFinished => "sweep finished",
             Self::Failed(why) => why,
         }

@@ -8,14 +8,14 @@ use std::{
 };
 
 use bittorrent::{
-    Action, Candidate, CloseHow, ConnectFailure, FailReason, Fetch, FetchConfig, FetchCounters, Output,
-    PeerOutcome, PeerSource, Slot, Stage, Transport,
+    Action, Candidate, CloseHow, ConnectFailure, FailReason, Fetch, FetchConfig, FetchCounters, Handover,
+    Output, PeerOutcome, PeerSource, Slot, Stage, Transport,
 };
 use krpc::InfoHash;
 use mainline::{Busy, LookupId, LookupOutcome, LookupReport, Peer, Priority, bogon::AddressFilter};
 
 use super::{connections::Happening, endpoint_memory::EndpointMemory};
-use crate::db::{BacklogNew, Discovery, Taken};
+use crate::db::{BacklogNew, Discovery, FetchProgress, RunCount, Taken};
 
 /// Hashes with announced peers that are kept until they are fetched: 10,000 of some 200 bytes.
 const ANNOUNCED_MAX: usize = 10_000;
@@ -86,6 +86,10 @@ pub(super) enum Settled {
         nodes: Vec<SocketAddr>,
         /// The info dict, byte for byte.
         raw: Vec<u8>,
+        /// The fetch, by which its connections are named.
+        job: u32,
+        /// Connections that go on, to peers that want the info dict too.
+        handovers: Vec<Handover>,
     },
     /// It came to nothing for now.
     Failed {
@@ -112,6 +116,31 @@ struct Job {
     /// Begins when a peer is known and there is room: its time does not run before.
     fetch: Option<Fetch>,
     rested: u32,
+}
+
+impl Job {
+    fn progress(&self) -> FetchProgress {
+        let looking = self.lookup.is_some();
+        let Some(fetch) = &self.fetch else {
+            return FetchProgress { peers: self.named.len() as u32, looking, ..FetchProgress::default() };
+        };
+        let counters = fetch.counters();
+        let mut transports: Vec<String> = fetch
+            .connections()
+            .filter(|(_, stage)| *stage > Stage::Connect)
+            .map(|(transport, _)| transport.label().to_owned())
+            .collect();
+        transports.sort_unstable();
+        transports.dedup();
+        FetchProgress {
+            peers: counters.candidates,
+            connects: counters.connects,
+            transports,
+            bytes: fetch.received_bytes(),
+            pieces: counters.pieces,
+            looking,
+        }
+    }
 }
 
 /// The hashes in flight and those that wait for it.
@@ -183,8 +212,13 @@ impl Resolver {
     pub(super) fn enqueue(&mut self, taken: impl IntoIterator<Item = Taken>) {
         for taken in taken {
             let hash = taken.info_hash;
+            let requested = taken.source == Discovery::Requested;
             if !self.by_hash.contains_key(&hash) && self.queued.insert(hash, taken).is_none() {
-                self.queue.push_back(hash);
+                match requested {
+                    // Somebody waits for it.
+                    true => self.queue.push_front(hash),
+                    false => self.queue.push_back(hash),
+                }
             }
         }
     }
@@ -216,7 +250,7 @@ impl Resolver {
                 if taken.source == Discovery::Requested { Priority::User } else { Priority::Normal };
             let Ok(lookup) = find_peers(hash, &taken.hints, priority) else { return };
             self.queue.pop_front();
-            let Some(Taken { source, hints, .. }) = self.queued.remove(&hash) else { continue };
+            let Some(Taken { source, hints, peers, .. }) = self.queued.remove(&hash) else { continue };
             let id = self.next_job;
             self.next_job = self.next_job.wrapping_add(1);
             self.attempted += 1;
@@ -236,6 +270,9 @@ impl Resolver {
                     rested: 0,
                 },
             );
+            for peer in peers {
+                self.offer(id, now, Candidate::new(peer, PeerSource::Requested), wire);
+            }
             for peer in self.announced.remove(&hash).unwrap_or_default() {
                 self.offer(id, now, Candidate::new(peer, PeerSource::Announced), wire);
             }
@@ -399,6 +436,12 @@ impl Resolver {
         self.cancelled.extend(std::mem::take(&mut self.by_lookup).into_keys());
     }
 
+    /// How far the hashes are that users wait for.
+    pub(super) fn progress(&self) -> Vec<(InfoHash, FetchProgress)> {
+        let requested = self.jobs.values().filter(|job| job.source == Discovery::Requested);
+        requested.map(|job| (job.hash, job.progress())).collect()
+    }
+
     /// Lookups that nobody waits for any more, since the last call.
     pub(super) fn cancelled(&mut self) -> Vec<LookupId> {
         std::mem::take(&mut self.cancelled)
@@ -457,6 +500,23 @@ impl Resolver {
     /// Peers that were named at addresses where nobody can be, or that are not to be spoken to.
     pub(super) fn unusable(&self) -> u64 {
         self.unusable
+    }
+
+    /// What peers have told of others (BEP 11), in fetches that have ended.
+    pub(super) fn exchange_counts(&self) -> impl Iterator<Item = RunCount> {
+        let counters = &self.counters;
+        let counts = [
+            ("messages", counters.exchanges),
+            ("messages refused", counters.exchanges_refused),
+            ("peers named", counters.exchanged),
+            ("peers kept for it", counters.held),
+            ("of them given the info dict", counters.handed_over),
+        ];
+        counts.into_iter().map(|(name, number)| RunCount {
+            about: "peer exchange".to_owned(),
+            name: name.to_owned(),
+            number: number.into(),
+        })
     }
 
     /// What was counted over all fetches that have ended.
@@ -594,7 +654,8 @@ impl Resolver {
             }
             return;
         };
-        let Some(job) = self.remove(id) else { return };
+        let Some(mut job) = self.remove(id) else { return };
+        let handovers = job.fetch.as_mut().map(Fetch::handovers).unwrap_or_default();
         if let Some(fetch) = &job.fetch {
             self.counters.merge(fetch.counters());
         }
@@ -603,7 +664,7 @@ impl Resolver {
                 let mut nodes = job.tellers;
                 nodes.extend(job.hints);
                 let (hash, source) = (job.hash, job.source);
-                self.settled.push(Settled::Fetched { hash, source, nodes, raw });
+                self.settled.push(Settled::Fetched { hash, source, nodes, raw, job: id, handovers });
             }
             Err(failure) => {
                 let reason = match (failure.reason, failure.best) {

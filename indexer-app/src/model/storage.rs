@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{
     db::{
-        Announce, BacklogFail, BacklogGain, BacklogNew, BacklogPut, Bury, Failure, KnownHashes, NewTorrent,
-        NodeVisit, RecordAnnounces, RunId, SaveNodes, SeenAgain, StoreTorrents, is_disk_full, is_passing,
+        Announce, BacklogFail, BacklogGain, BacklogNew, BacklogPut, Bury, Failure, KeepInfoDicts,
+        KnownHashes, NewInfoDict, NewTorrent, NodeVisit, RecordAnnounces, RunId, SaveNodes, SeenAgain,
+        StoreTorrents, is_disk_full, is_passing,
     },
     status::DatabaseState,
 };
@@ -105,6 +106,12 @@ impl Backlog {
     }
 }
 
+/// Info dicts to be kept. They follow their torrents, so a few batches are enough; those beyond are not kept, and counted.
+const DICTS: LaneBounds = LaneBounds { waiting_max: 2_000, batch_max: 250, delay: STORE_DELAY };
+
+/// Bytes in them.
+const DICTS_BYTES_MAX: usize = 64 << 20;
+
 /// The lanes into the database, and what is known of it.
 #[derive(Debug)]
 pub(super) struct Storage {
@@ -118,6 +125,10 @@ pub(super) struct Storage {
     pub(super) puts: Lane<BacklogNew>,
     /// Verified torrents.
     pub(super) torrents: Lane<NewTorrent>,
+    /// Info dicts of them that are kept.
+    pub(super) dicts: Lane<NewInfoDict>,
+    dicts_bytes: usize,
+    dicts_refused: u64,
     /// Fetches that failed.
     pub(super) failures: Lane<Failure>,
     /// Hashes that are of no use, each with the reason.
@@ -144,6 +155,9 @@ impl Storage {
             checks: Lane::new(CHECKS),
             puts: Lane::new(PUTS),
             torrents: Lane::new(TORRENTS),
+            dicts: Lane::new(DICTS),
+            dicts_bytes: 0,
+            dicts_refused: 0,
             failures: Lane::new(FAILURES),
             discards: Lane::new(FAILURES),
             visits: Lane::new(VISITS),
@@ -159,6 +173,9 @@ impl Storage {
     pub(super) fn write(&mut self, now: Time, flush: bool, mut perform: impl FnMut(AppEffect)) {
         if let Some(torrents) = self.torrents.take(now, flush) {
             perform(effect(StoreTorrents { torrents }, Answer::Stored));
+        }
+        if let Some(dicts) = self.dicts.take(now, flush) {
+            perform(effect(KeepInfoDicts { dicts }, Answer::Kept));
         }
         if let Some(failures) = self.failures.take(now, flush) {
             perform(effect(BacklogFail { owner: self.owner.clone(), failures }, Answer::Failed));
@@ -187,6 +204,33 @@ impl Storage {
         }
     }
 
+    /// Has an info dict kept, if there is room.
+    pub(super) fn keep(&mut self, dict: NewInfoDict, now: Time) {
+        let bytes = dict.raw.len();
+        if self.dicts_bytes + bytes > DICTS_BYTES_MAX {
+            self.dicts_refused += 1;
+        } else if self.dicts.push(dict, now) {
+            self.dicts_bytes += bytes;
+        }
+    }
+
+    /// An answer about info dicts has come.
+    pub(super) fn kept(&mut self, result: Result<u64, SessionError>, now: Time) {
+        self.note(&result, now);
+        match result {
+            Ok(_) => {
+                let batch = self.dicts.acknowledged();
+                self.dicts_bytes -= batch.iter().map(|dict| dict.raw.len()).sum::<usize>();
+            }
+            Err(error) => {
+                put_back(&mut self.dicts, "info dicts", &error, now);
+                if self.dicts.is_empty() {
+                    self.dicts_bytes = 0;
+                }
+            }
+        }
+    }
+
     /// Whether the database keeps up, so that more may be fetched.
     pub(super) fn keeps_up(&self) -> bool {
         !self.disk.stops_ingest()
@@ -204,6 +248,7 @@ impl Storage {
         self.checks.is_empty()
             && self.puts.is_empty()
             && self.torrents.is_empty()
+            && self.dicts.is_empty()
             && self.failures.is_empty()
             && self.discards.is_empty()
             && self.visits.is_empty()
@@ -234,6 +279,7 @@ impl Storage {
             (self.checks.refused(), self.checks.lost()),
             (self.puts.refused(), self.puts.lost()),
             (self.torrents.refused(), self.torrents.lost()),
+            (self.dicts.refused() + self.dicts_refused, self.dicts.lost()),
             (self.failures.refused(), self.failures.lost()),
             (self.discards.refused(), self.discards.lost()),
             (self.visits.refused(), self.visits.lost()),

@@ -188,6 +188,27 @@ pub const SETTINGS: &[Definition] = &[
         "For one info-hash from its first peer to its info dict, 5s..10m",
     ),
     one(
+        "keep-info-dicts",
+        "off|BYTES",
+        Some("off"),
+        Scope::Crawl,
+        "Keep info dicts byte for byte, of up to so many bytes, 1..268435456: for .torrent files, and to give them to peers",
+    ),
+    one(
+        "give-rate",
+        "BYTES",
+        Some("100000"),
+        Scope::Crawl,
+        "Bytes of info dicts given to peers that ask for them, 0..100000000 a second in all; 0 gives none",
+    ),
+    one(
+        "accept-port",
+        "PORT|off",
+        Some("off"),
+        Scope::Crawl,
+        "TCP port at which peers may ask for info dicts, 1..65535, 0 lets the system choose; by uTP they then may at the UDP ports too",
+    ),
+    one(
         "metadata-bytes-max",
         "BYTES",
         Some("16777216"),

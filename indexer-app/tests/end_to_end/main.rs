@@ -8,6 +8,11 @@
 #[path = "../private_cluster/mod.rs"]
 mod private_cluster;
 
+// Made once for all test programs.
+#[path = "../libtorrent/environment.rs"]
+#[allow(unreachable_pub, reason = "used by several test programs")]
+mod environment;
+
 // What the tests share.
 mod exported;
 mod indexer;
@@ -20,7 +25,9 @@ mod account;
 mod bans;
 mod crashes;
 mod exchange;
+mod fetch;
 mod full_disk;
+mod giving;
 mod hostile;
 mod index;
 mod ipv6;

@@ -144,6 +144,7 @@ impl FakeDatabase {
                 source: entry.source,
                 tries: *tries,
                 hints: entry.hints.clone(),
+                peers: Vec::new(),
             }
         })
         .collect()

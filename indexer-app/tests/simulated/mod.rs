@@ -16,7 +16,7 @@ use std::{
 use bittorrent::{FetchConfig, InfoLimits, PeerId};
 use indexer_app::{
     db::{Quotas, RunId, TidyLimits},
-    model::{DiskPlan, Flags, Indexer, Plan, UtpPlan, identity::Kept},
+    model::{DiskPlan, Flags, GivingPlan, Indexer, Plan, UtpPlan, identity::Kept},
 };
 use krpc::{InfoHash, NodeId};
 use mainline::{Dht, IdScheme, OwnIds, Port, ReadOnly};
@@ -261,6 +261,10 @@ fn flags(ip: IpAddr, seed: u64, bootstrap: &[SocketAddr], setup: Setup, kept: &K
             loopback_only: false,
             move_nodes: setup.move_nodes,
             connect_from: Vec::new(),
+            only: None,
+            giving: GivingPlan::nothing(),
+            accept: Vec::new(),
+            keep_info_dicts: None,
             utp: UtpPlan { seed: random.random(), packets_per_second: 1_000 },
         },
     }

@@ -80,6 +80,22 @@ struct UtpPort {
     due_at: Option<Duration>,
 }
 
+/// What has come about.
+#[derive(Debug)]
+pub(in crate::model) enum UtpEvent<'a> {
+    /// Something has happened to a connection.
+    Happened(Key, Happening<'a>),
+    /// Somebody has opened a connection, which has no name yet.
+    Accepted(SocketAddr, Nameless),
+}
+
+/// A connection that somebody has opened.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct Nameless {
+    port: u16,
+    handle: UtpHandle,
+}
+
 /// What one port wants done, taken out so that acting on it may lead to more.
 #[derive(Debug)]
 pub(in crate::model) struct News {
@@ -93,6 +109,7 @@ impl UtpPorts {
         ports: &[SocketAddr],
         plan: Option<UtpPlan>,
         connections_max: usize,
+        accepted_max: usize,
         loopback_only: bool,
     ) -> Self {
         let ports = if plan.is_some() { ports } else { &[] };
@@ -101,7 +118,8 @@ impl UtpPorts {
         // Ids and first numbers of each port are its own.
         let mut seeds = StdRng::from_seed(seed);
         let config = UtpConfig {
-            connections_max,
+            connections_max: connections_max + accepted_max,
+            accepted_max,
             reassembly_bytes_max: (REASSEMBLY_BYTES_MAX / ports.len().max(1)).max(REASSEMBLY_BYTES_MIN),
             ..UtpConfig::default()
         };
@@ -229,29 +247,44 @@ impl UtpPorts {
         self.spare = news.out;
     }
 
-    /// Does what is to be sent; what has happened to a connection is returned.
+    /// Names a connection that somebody has opened; without a name it is ended.
+    pub(in crate::model) fn name(&mut self, now: Duration, nameless: Nameless, key: Option<Key>) {
+        let Nameless { port: index, handle } = nameless;
+        match key {
+            Some(key) => {
+                if let Some(port) = self.ports.get_mut(usize::from(index)) {
+                    port.keys.insert(handle, key);
+                    self.places.insert(key, (index, handle));
+                }
+            }
+            None => self.with(index, |port| port.utp.close(now, handle, CloseHow::Reset, &mut port.out)),
+        }
+    }
+
+    /// Does what is to be sent; what has come about is returned.
     pub(in crate::model) fn act<'a>(
         &mut self,
         now: Duration,
         port: u16,
         action: UtpAction<'a>,
         cmd: &mut Cmd<Indexer>,
-    ) -> Option<(Key, Happening<'a>)> {
+    ) -> Option<UtpEvent<'a>> {
         let keys = &mut self.ports.get_mut(usize::from(port))?.keys;
         match action {
             UtpAction::Send { to, datagram } => {
                 self.send(now, port, to, datagram, cmd);
                 None
             }
-            UtpAction::Opened(handle) => Some((*keys.get(&handle)?, Happening::Opened)),
-            UtpAction::Data { handle, bytes } => Some((*keys.get(&handle)?, Happening::Data(bytes))),
+            UtpAction::Opened(handle) => Some(UtpEvent::Happened(*keys.get(&handle)?, Happening::Opened)),
+            UtpAction::Data { handle, bytes } => {
+                Some(UtpEvent::Happened(*keys.get(&handle)?, Happening::Data(bytes)))
+            }
             UtpAction::Closed { handle, why } => {
                 let key = keys.remove(&handle)?;
                 self.places.remove(&key);
-                Some((key, Happening::Closed(why)))
+                Some(UtpEvent::Happened(key, Happening::Closed(why)))
             }
-            // Nobody is let in: `accepted_max` is 0.
-            UtpAction::Accepted { .. } => None,
+            UtpAction::Accepted { handle, addr } => Some(UtpEvent::Accepted(addr, Nameless { port, handle })),
         }
     }
 

@@ -7,7 +7,7 @@ use tea_runtime::Context;
 
 use super::{BACKLOG_REST, Closing, Indexer};
 use crate::{
-    db::{Discovery, Known, Taken},
+    db::{Discovery, Known, NewTorrent, Taken},
     model::{message::Answer, storage::put_back},
 };
 
@@ -86,6 +86,12 @@ impl Indexer {
                 match result {
                     Ok(stored) => {
                         let batch = storage.torrents.acknowledged();
+                        if let Some(wanted) = &mut self.wanted {
+                            let named = |hash: &InfoHash, torrent: &NewTorrent| {
+                                torrent.hashes.canonical() == *hash || torrent.hashes.alias() == Some(*hash)
+                            };
+                            wanted.retain(|hash| !batch.iter().any(|torrent| named(hash, torrent)));
+                        }
                         let inserted: BTreeSet<InfoHash> = stored.inserted.iter().copied().collect();
                         let keys = batch.iter().map(|torrent| torrent.hashes.canonical());
                         self.scraper.stored(&stored.inserted, keys.filter(|key| !inserted.contains(key)));
@@ -110,7 +116,12 @@ impl Indexer {
             Answer::Discarded(result) => {
                 storage.note(&result, now);
                 match result {
-                    Ok(_) => drop(storage.discards.acknowledged()),
+                    Ok(_) => {
+                        let batch = storage.discards.acknowledged();
+                        if let Some(wanted) = &mut self.wanted {
+                            wanted.retain(|hash| !batch.iter().any(|(gone, _)| gone == hash));
+                        }
+                    }
                     Err(error) => put_back(&mut storage.discards, "useless info-hashes", &error, now),
                 }
             }
@@ -170,6 +181,17 @@ impl Indexer {
                 }
                 self.closing = Closing::Done;
             }
+            Answer::InfoDict { asked, result } => {
+                storage.note(&result, now);
+                let raw = result.ok().flatten();
+                self.giver.loaded(now.since_start(), asked, raw.as_ref());
+            }
+            Answer::Kept(result) => storage.kept(result, now),
+            Answer::Told(result) => {
+                storage.note(&result, now);
+                self.telling = false;
+            }
+            Answer::Dropped(result) => storage.note(&result, now),
             Answer::IdentitySaved(result) => storage.note(&result, now),
             Answer::Tidied(result) => storage.note(&result, now),
             Answer::Decayed(result) => storage.note(&result, now),

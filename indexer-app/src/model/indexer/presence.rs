@@ -107,6 +107,10 @@ impl Indexer {
     }
 
     fn keep(&self, values: std::collections::BTreeMap<String, Vec<u8>>, cmd: &mut Cmd<Self>) {
+        if self.wanted.is_some() {
+            // Who is here for minutes has the identity of whoever stays.
+            return;
+        }
         let save = SaveIdentity { indexer: self.plan.owner.clone(), values };
         cmd.perform(effect(save, Answer::IdentitySaved));
     }
