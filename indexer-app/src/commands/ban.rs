@@ -17,7 +17,7 @@ use crate::{
     cli::BanCommand,
     db::{
         BAN_RULES_MAX, BanAdd, BanApply, BanHashes, BanList, BanRemove, BanRule, BannedHashes,
-        BannedTorrents, Bans, Unban, cancel, pool_error,
+        BannedTorrents, Bans, Unban, pool_error,
     },
     settings::Settings,
 };
@@ -165,7 +165,7 @@ async fn apply(settings: &Settings, dry_run: bool) -> Result<(), CommandError> {
     let mut progress = None;
     let outcome = {
         let client = database.pool.get().await.map_err(|error| pool_error(&error))?;
-        let canceller = cancel(&client);
+        let canceller = database.cancel(&client);
         let work = async {
             let (mut work, found) = BanApply::find(&client).await?;
             if dry_run || found.total() == 0 {

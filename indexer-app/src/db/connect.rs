@@ -4,12 +4,14 @@ use std::{fmt, time::Duration};
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tea_runtime::SessionError;
-use tokio_postgres::{Config, NoTls, SimpleQueryMessage, config::SslMode};
+use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
 use super::{
     AppliedMigration, DatabaseError, MigrationStep, Schema,
     error::{full_text, pool_error, session_error},
     schema,
+    server_url::ServerUrl,
+    tls::Tls,
 };
 use crate::cluster::{Cluster, ClusterOptions, Mode};
 
@@ -54,6 +56,7 @@ pub struct Database {
     /// The cluster, if it is the private one. Stops with it when we own it: drop it last.
     pub cluster: Option<Cluster>,
     config: Config,
+    tls: Tls,
 }
 
 impl fmt::Debug for Database {
@@ -107,7 +110,23 @@ impl Database {
     /// # Errors
     /// The pool cannot be made.
     pub fn another_pool(&self, connections: usize) -> Result<Pool, DatabaseError> {
-        pool(self.config.clone(), connections)
+        pool_with(self.config.clone(), &self.tls, connections)
+    }
+
+    /// Tells the server to give up what the connection is doing when this is waited for: a server does not notice by itself
+    /// that nobody waits any more.
+    pub fn cancel(&self, client: &deadpool_postgres::Client) -> impl Future<Output = ()> + use<> {
+        let (token, tls) = (client.cancel_token(), self.tls.clone());
+        async move {
+            let told = async {
+                match tls.0 {
+                    Some(tls) => token.cancel_query(tls).await,
+                    None => token.cancel_query(NoTls).await,
+                }
+            };
+            // Whoever cannot be told ends by itself a little later.
+            let _ = tokio::time::timeout(CONNECT_MAX, told).await;
+        }
     }
 
     /// Closes the pool, and ends the private server if we own it; returns when it has ended.
@@ -124,38 +143,49 @@ impl Database {
 /// # Errors
 /// One sentence: not reachable, too old, newer than this program, or what the private cluster lacks. Nothing was touched.
 pub async fn connect(choice: &DatabaseChoice, connections: usize) -> Result<Database, DatabaseError> {
-    let (config, cluster) = match choice {
-        DatabaseChoice::Shared { url } => (shared(url)?, None),
+    let (config, tls, cluster) = match choice {
+        DatabaseChoice::Shared { url } => {
+            let (config, tls) = shared(url)?;
+            (config, tls, None)
+        }
         DatabaseChoice::Private { cluster, mode, database } => {
             let (options, mode) = (cluster.clone(), *mode);
             let cluster = tokio::task::spawn_blocking(move || Cluster::open(&options, mode))
                 .await
                 .map_err(|error| SessionError::Unexpected(error.to_string()))??;
             ensure_database(&cluster.connection("postgres"), database).await?;
-            (cluster.connection(database), Some(cluster))
+            (cluster.connection(database), Tls::OFF, Some(cluster))
         }
     };
-    check_server(&config).await?;
-    let pool = pool(config.clone(), connections)?;
+    check_server(&config, &tls).await?;
+    let pool = pool_with(config.clone(), &tls, connections)?;
     let schema = schema::schema(&pool).await?.check_not_newer()?;
-    Ok(Database { pool, schema, cluster, config })
+    Ok(Database { pool, schema, cluster, config, tls })
 }
 
 /// A connection to a database that somebody else has made.
 ///
 /// # Errors
-/// The address is none, or asks for what is not built in.
+/// The address is none, or names certificates that cannot be read.
 pub(super) fn pool_to(url: &str) -> Result<Pool, DatabaseError> {
-    pool(shared(url)?, 1)
+    let (config, tls) = shared(url)?;
+    pool_with(config, &tls, 1)
 }
 
-/// Connections to one database, made when they are needed.
+/// Connections to one database by its socket, made when they are needed.
 ///
 /// # Errors
 /// The pool cannot be made.
 pub fn pool(config: Config, connections: usize) -> Result<Pool, DatabaseError> {
-    let manager =
-        Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    pool_with(config, &Tls::OFF, connections)
+}
+
+fn pool_with(config: Config, tls: &Tls, connections: usize) -> Result<Pool, DatabaseError> {
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = match &tls.0 {
+        Some(tls) => Manager::from_config(config, tls.clone(), recycling),
+        None => Manager::from_config(config, NoTls, recycling),
+    };
     Pool::builder(manager)
         .post_create(Hook::async_fn(|client, _| {
             Box::pin(async move {
@@ -172,16 +202,6 @@ pub fn pool(config: Config, connections: usize) -> Result<Pool, DatabaseError> {
         .recycle_timeout(Some(CONNECT_MAX))
         .build()
         .map_err(|error| SessionError::Unexpected(error.to_string()).into())
-}
-
-/// Tells the server to give up what the connection is doing when this is waited for: a server does not notice by itself that
-/// nobody waits any more.
-pub fn cancel(client: &deadpool_postgres::Client) -> impl Future<Output = ()> + use<> {
-    let token = client.cancel_token();
-    async move {
-        // Whoever cannot be told ends by itself a little later.
-        let _ = tokio::time::timeout(CONNECT_MAX, token.cancel_query(NoTls)).await;
-    }
 }
 
 /// Makes a database unless it is there; `server` connects to another one of the same server.
@@ -216,11 +236,10 @@ pub async fn ensure_database(server: &Config, name: &str) -> Result<(), Database
     Ok(())
 }
 
-fn shared(url: &str) -> Result<Config, DatabaseError> {
-    let mut config: Config = url.parse().map_err(|error| DatabaseError::Url(full_text(&error)))?;
-    if config.get_ssl_mode() == SslMode::Require {
-        return Err(DatabaseError::Tls);
-    }
+fn shared(url: &str) -> Result<(Config, Tls), DatabaseError> {
+    let url: ServerUrl = url.parse()?;
+    let tls = Tls::of(&url)?;
+    let mut config = url.config;
     if config.get_hosts().is_empty() {
         return Err(DatabaseError::Url("it names no host".to_owned()));
     }
@@ -229,12 +248,12 @@ fn shared(url: &str) -> Result<Config, DatabaseError> {
     }
     // A server that has gone without a word is noticed.
     config.connect_timeout(CONNECT_MAX).keepalives_idle(SILENCE_MAX).tcp_user_timeout(SILENCE_MAX);
-    Ok(config)
+    Ok((config, tls))
 }
 
-async fn check_server(config: &Config) -> Result<(), DatabaseError> {
+async fn check_server(config: &Config, tls: &Tls) -> Result<(), DatabaseError> {
     let unreachable = |why: String| DatabaseError::Unreachable { at: place(config), why };
-    let pool = pool(config.clone(), 1)?;
+    let pool = pool_with(config.clone(), tls, 1)?;
     let client = pool.get().await.map_err(|error| match pool_error(&error) {
         SessionError::Unavailable(why) => unreachable(why),
         other => unreachable(other.to_string()),
@@ -275,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_place_shows_no_password() {
-        let config = shared("postgres://me:secret@db.example:5433/torrents").unwrap();
+        let (config, _) = shared("postgres://me:secret@db.example:5433/torrents").unwrap();
         assert_eq!(place(&config), "db.example:5433/torrents");
     }
 
@@ -283,6 +302,7 @@ mod tests {
     fn urls_that_cannot_be_used_are_said_so() {
         assert!(matches!(shared("nonsense"), Err(DatabaseError::Url(_))));
         assert!(matches!(shared("postgres:///x"), Err(DatabaseError::Url(_))));
-        assert!(matches!(shared("postgres://h/x?sslmode=require"), Err(DatabaseError::Tls)));
+        let nowhere = "postgres://h/x?sslmode=verify-full&sslrootcert=/nowhere";
+        assert!(matches!(shared(nowhere), Err(DatabaseError::Tls(_))));
     }
 }

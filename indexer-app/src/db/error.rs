@@ -15,11 +15,11 @@ pub enum DatabaseError {
     /// The address is not one.
     #[error("the database URL cannot be read: {0}; it looks like postgres://user:password@host:5432/name")]
     Url(String),
-    /// The address asks for something that is not built in.
+    /// There is nobody to ask whether the server is who it should be.
     #[error(
-        "the database URL asks for TLS, which this program does not speak; use sslmode=disable over a trusted network or a tunnel"
+        "the certificates to check the database server with cannot be used: {0}; name them with sslrootcert=FILE in its URL"
     )]
-    Tls,
+    Tls(String),
     /// Nobody answers there, or not to us.
     #[error("the database at {at} cannot be reached: {why}; check that it runs and that the URL is right")]
     Unreachable {

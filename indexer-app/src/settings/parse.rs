@@ -99,7 +99,7 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
 }
 
 pub(super) fn database_url(text: &str) -> Result<String, String> {
-    text.parse::<tokio_postgres::Config>()
+    text.parse::<crate::db::ServerUrl>()
         .map(|_| text.to_owned())
         .map_err(|_| "is not a PostgreSQL URL such as postgres://user:password@host/name".to_owned())
 }

@@ -34,3 +34,4 @@ mod ipv6;
 mod refusals;
 mod replica;
 mod signals;
+mod tls;
