@@ -326,6 +326,8 @@ pub struct Settings {
     pub transports: TransportSet,
     /// uTP packets sent in all, per second.
     pub utp_packets_per_second: u32,
+    /// Connects to peers in all, per minute.
+    pub connects_per_minute: u32,
     /// Fetches at a time.
     pub fetches: usize,
     /// For one hash.
@@ -406,6 +408,7 @@ impl Settings {
             transports: TransportSet::of(&layers.list("transports", transport)?),
             utp_packets_per_second: layers
                 .required("utp-packets-per-second", ranged::<u32>(10, 1_000_000))?,
+            connects_per_minute: layers.required("connects-per-minute", ranged::<u32>(10, 10_000_000))?,
             fetches: layers.required("fetches", ranged::<usize>(1, 20_000))?,
             fetch_timeout: layers
                 .required("fetch-timeout", duration(Duration::from_secs(5), Duration::from_secs(600)))?,

@@ -7,8 +7,12 @@ mod simulated;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use indexer_app::model::Indexer;
-use simulated::{SimulatedWorld, WorldPlan};
+use bittorrent::Transport;
+use indexer_app::{
+    db::{RunStage, StageBy},
+    model::Indexer,
+};
+use simulated::{Setup, SimulatedWorld, WorldPlan};
 use tea_runtime::{
     Signal,
     sim::{HostId, HostStatus, check_seeds},
@@ -220,6 +224,64 @@ fn what_is_stored_is_scraped_within_its_share_and_every_number_of_the_run_adds_u
     let expected = last.hashes_new as f64 * 1_000.0 / packets as f64;
     assert!((last.yield_total() - expected).abs() <= expected * 0.02, "{} {expected}", last.yield_total());
     assert!(number("packets sent", "sampling") > 0 && number("packets sent", "discovery") > 0);
+}
+
+#[test]
+fn peers_that_take_only_utp_are_reached_and_the_numbers_of_every_stage_add_up() {
+    let plan = WorldPlan { live: 200, dead_share: 0.2, torrents: 200, loss: 0.05 };
+    let setup = Setup { with_utp: true, connects_per_minute: 60, ..Setup::default() };
+    let mut world = SimulatedWorld::with(plan, 5, setup);
+    world.sim.run_for(Duration::from_secs(60));
+    let midway = world.database.borrow().stages.clone();
+    assert!(midway.iter().any(|row| row.in_flight > 0), "it came too late to show anything: {midway:?}");
+    let connects = midway.iter().find(|row| row.stage == "connect").map_or(0, |row| row.attempted);
+    assert!((40..=64).contains(&connects), "{connects} connects in a minute, where 60 may be");
+    world.sim.run_for(Duration::from_secs(600));
+    assert!(stored_share(&world) > 0.99, "{} stored", stored_share(&world));
+    world.sim.signal(world.indexer, Signal::Interrupt);
+    world.sim.run_for(Duration::from_secs(10));
+    assert!(is_over(&world, world.indexer));
+    let database = world.database.borrow();
+
+    for row in midway.iter().chain(&database.stages) {
+        let failed: u64 = row.failed.values().sum();
+        assert_eq!(row.attempted, row.succeeded + failed + row.in_flight, "{row:?}");
+    }
+    let of = |stage: &str, by: &StageBy| {
+        let row = database.stages.iter().find(|row| row.stage == stage && row.by == *by);
+        row.cloned().unwrap_or_default()
+    };
+    let all = |stage: &str| of(stage, &StageBy::All);
+    let by = |transport: &str, stage: &str| of(stage, &StageBy::Transport(transport.to_owned()));
+    assert!(database.stages.iter().all(|row| row.in_flight == 0), "it has ended: {:?}", database.stages);
+    // The ways are parts of the whole, and each stage begins with what the one before has let through.
+    for stage in ["connect", "handshake", "extension handshake", "metadata"] {
+        let parts: Vec<_> = Transport::ALL.iter().map(|way| by(way.label(), stage)).collect();
+        let sums = |of: fn(&RunStage) -> u64| parts.iter().map(of).sum::<u64>();
+        assert_eq!(sums(|row| row.attempted), all(stage).attempted, "{stage}");
+        assert_eq!(sums(|row| row.succeeded), all(stage).succeeded, "{stage}");
+    }
+    for (stage, next) in [
+        ("connect", "handshake"),
+        ("handshake", "extension handshake"),
+        ("extension handshake", "metadata"),
+        ("fetch", "info dict"),
+    ] {
+        assert_eq!(all(stage).succeeded, all(next).attempted, "{stage}, {next}");
+    }
+    // The peers have one program, and tell it as soon as they speak.
+    assert_eq!(of("metadata", &StageBy::Client("SM".to_owned())).succeeded, all("metadata").succeeded);
+    assert!(by("utp", "metadata").succeeded > 50 && by("tcp", "metadata").succeeded > 50);
+    assert!(by("tcp", "connect").failed["refused"] > 20, "{:?}", by("tcp", "connect"));
+    let stored = database.torrents.len() as u64;
+    assert_eq!((all("info dict").succeeded, all("info dict").attempted), (stored, stored));
+    let work = database.report.work.iter().find(|work| work.kind == "fetches").expect("it was reported");
+    assert_eq!(all("fetch").succeeded, work.succeeded);
+    for times in &database.times {
+        assert_eq!(times.count(), all(&times.stage).succeeded, "{}", times.stage);
+    }
+    let sent = database.counts.iter().find(|count| count.about == "utp" && count.name == "packets sent");
+    assert!(sent.is_some_and(|sent| sent.number > 500), "{sent:?}");
 }
 
 fn is_over(world: &SimulatedWorld, host: HostId<Indexer>) -> bool {

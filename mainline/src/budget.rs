@@ -84,6 +84,12 @@ impl Bucket {
         self.depth.saturating_sub(missing) >= self.step * reserve.saturating_add(1)
     }
 
+    /// How many tokens are there.
+    pub fn available(&self, now: Duration) -> u32 {
+        let there = self.depth.saturating_sub(self.full_at.saturating_sub(now));
+        u32::try_from(there.as_nanos() / self.step.as_nanos().max(1)).unwrap_or(u32::MAX)
+    }
+
     /// Takes a token if more than `reserve` are there.
     pub fn take(&mut self, now: Duration, reserve: u32) -> bool {
         let has = self.has_more_than(reserve, now);

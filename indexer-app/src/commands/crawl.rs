@@ -264,6 +264,7 @@ async fn flags(
             bootstrap: settings.bootstrap.clone(),
             info: InfoLimits { bytes: settings.metadata_bytes_max, ..InfoLimits::default() },
             fetches: settings.fetches,
+            connects_per_minute: settings.connects_per_minute,
             run,
             owner,
             started_at: now(),

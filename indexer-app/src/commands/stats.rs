@@ -1,5 +1,7 @@
 //! `indexer stats`: what the database knows of nodes, runs, torrents and the backlog.
 
+mod stages;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -9,7 +11,7 @@ use std::{
 
 use super::{CommandError, ask, replica::open_to_read, table, table::Table};
 use crate::{
-    db::{RunStats, Statistics, Stats, Work},
+    db::{RunStats, Statistics, Stats},
     settings::Settings,
 };
 
@@ -37,7 +39,7 @@ fn as_json(statistics: &Statistics) -> serde_json::Value {
                 .work
                 .iter()
                 .map(|work| {
-                    let (failed, in_flight) = unfinished(run, work);
+                    let (failed, in_flight) = unfinished(run, &work.failed, work.in_flight);
                     (
                         work.kind.as_str(),
                         serde_json::json!({
@@ -73,6 +75,8 @@ fn as_json(statistics: &Statistics) -> serde_json::Value {
                     "queries_of_strangers": address.strangers,
                 })).collect::<Vec<_>>(),
                 "counts": by_subject(run),
+                "stages": stages::as_json(run),
+                "stage_times": stages::times_as_json(run),
                 "new_hashes_per_1000_packets_sent": yields(run),
             })
         })
@@ -182,7 +186,7 @@ fn as_text(statistics: &Statistics) -> String {
     for run in runs {
         for (index, work) in run.work.iter().enumerate() {
             let first = |text: String| if index == 0 { text } else { String::new() };
-            let (failed, in_flight) = unfinished(run, work);
+            let (failed, in_flight) = unfinished(run, &work.failed, work.in_flight);
             table.row([
                 first(run.id.to_string()),
                 first(time(run.started)),
@@ -207,6 +211,9 @@ fn as_text(statistics: &Statistics) -> String {
         // Writing into a String does not fail.
         let _ = writeln!(text, "\nrun {} so far", run.id);
         text.push_str(&counts(run));
+    }
+    if let Some(run) = runs.first() {
+        text.push_str(&stages::as_text(run));
     }
     text
 }
@@ -318,12 +325,16 @@ fn listed<K: AsRef<str>>(counts: &BTreeMap<K, u64>) -> String {
 }
 
 /// What failed, by reason, and what is in flight: of an interrupted run what was in flight has failed.
-fn unfinished(run: &RunStats, work: &Work) -> (BTreeMap<String, u64>, u64) {
-    let mut failed = work.failed.clone();
-    if !run.interrupted || work.in_flight == 0 {
-        return (failed, work.in_flight);
+fn unfinished(
+    run: &RunStats,
+    failed: &BTreeMap<String, u64>,
+    in_flight: u64,
+) -> (BTreeMap<String, u64>, u64) {
+    let mut failed = failed.clone();
+    if !run.interrupted || in_flight == 0 {
+        return (failed, in_flight);
     }
-    *failed.entry("interrupted".to_owned()).or_default() += work.in_flight;
+    *failed.entry("interrupted".to_owned()).or_default() += in_flight;
     (failed, 0)
 }
 
@@ -374,6 +385,8 @@ mod tests {
                 count("packets sent", "answers", 100),
                 count("packets sent", "sampling", 300),
             ],
+            stages: Vec::new(),
+            times: Vec::new(),
         };
         let statistics = Statistics { runs: vec![run], ..Statistics::default() };
         let text = as_text(&statistics);

@@ -25,6 +25,7 @@ mod reindex;
 mod replica;
 mod retention;
 mod run_counts;
+mod run_stages;
 mod runs;
 mod schema;
 mod scrapes;
@@ -67,6 +68,7 @@ pub use reindex::{
 pub use replica::{Delay, ReplicaState};
 pub use retention::{Tidied, Tidy, TidyLimits};
 pub use run_counts::{RunCount, SaveRunCounts};
+pub use run_stages::{RunStage, StageBy, StageTimes};
 pub use runs::{RunAddress, RunEnd, RunId, RunLimit, RunProgress, RunReport, RunStart, Work};
 pub use schema::{AppliedMigration, MigrationStep, Schema, migrate, schema};
 pub use scrapes::{ObservedSwarm, ScrapesDue, SwarmSize, WHOLE_SCRAPE_LIFETIME};

@@ -5,7 +5,7 @@ use std::fmt;
 use deadpool_postgres::Client;
 use tea_runtime::{Session, SessionError};
 
-use super::{RunId, statement};
+use super::{RunId, RunStage, StageTimes, run_stages, statement};
 
 /// One number of a run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,12 +18,16 @@ pub struct RunCount {
     pub number: u64,
 }
 
-/// Writes the numbers of a run, over those of its last report. Some dozen rows.
+/// Writes the numbers of a run, over those of its last report. Some hundred rows.
 pub struct SaveRunCounts {
     /// The run.
     pub run: RunId,
     /// Each name once.
     pub counts: Vec<RunCount>,
+    /// What became of each stage of fetching.
+    pub stages: Vec<RunStage>,
+    /// How long these took, each stage once.
+    pub times: Vec<StageTimes>,
 }
 
 impl fmt::Debug for SaveRunCounts {
@@ -60,7 +64,7 @@ impl Session for SaveRunCounts {
             ],
         )
         .await?;
-        Ok(())
+        run_stages::save(client, self.run, &self.stages, &self.times).await
     }
 }
 

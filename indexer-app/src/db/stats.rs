@@ -9,7 +9,8 @@ use deadpool_postgres::Client;
 use tea_runtime::{Session, SessionError};
 
 use super::{
-    ReindexWalk, RunAddress, RunCount, RunId, RunLimit, Work, claims, reindex, run_counts, statement,
+    ReindexWalk, RunAddress, RunCount, RunId, RunLimit, RunStage, StageTimes, Work, claims, reindex,
+    run_counts, run_stages, statement,
 };
 use crate::kinds::Kind;
 
@@ -107,6 +108,10 @@ pub struct RunStats {
     pub addresses: Vec<RunAddress>,
     /// What else it has counted.
     pub counts: Vec<RunCount>,
+    /// What became of each stage of fetching.
+    pub stages: Vec<RunStage>,
+    /// How long these took.
+    pub times: Vec<StageTimes>,
 }
 
 const NODES: &str = "
@@ -229,6 +234,8 @@ async fn runs(client: &Client, limit: u32) -> Result<Vec<RunStats>, SessionError
             limits: Vec::new(),
             addresses: Vec::new(),
             counts: Vec::new(),
+            stages: Vec::new(),
+            times: Vec::new(),
         });
     }
     let silent: Vec<RunId> = runs.iter().filter(|run| run.interrupted).map(|run| run.id).collect();
@@ -290,6 +297,16 @@ async fn runs(client: &Client, limit: u32) -> Result<Vec<RunStats>, SessionError
     for (id, count) in run_counts::load(client, &ids).await? {
         if let Some(run) = find(&mut runs, id) {
             run.counts.push(count);
+        }
+    }
+    for (id, stage) in run_stages::load(client, &ids).await? {
+        if let Some(run) = find(&mut runs, id) {
+            run.stages.push(stage);
+        }
+    }
+    for (id, times) in run_stages::load_times(client, &ids).await? {
+        if let Some(run) = find(&mut runs, id) {
+            run.times.push(times);
         }
     }
     Ok(runs)

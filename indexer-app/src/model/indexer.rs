@@ -164,6 +164,7 @@ impl Program for Indexer {
             jobs_max: plan.fetches.saturating_mul(LOOKUPS_PER_FETCH),
             fetches_max: plan.fetches,
             bytes_max: FETCH_BYTES_MAX.max(2 * fetch.fetch_bytes_max),
+            connects_per_minute: plan.connects_per_minute,
         };
         let utp = fetch.transports.allowed.iter().any(Transport::is_utp).then_some(plan.utp);
         let connections = Connections::new(
@@ -272,11 +273,13 @@ impl Program for Indexer {
                 self.names_pending = self.names_pending.saturating_sub(1);
                 match result {
                     Ok(addresses) => {
+                        self.report.names_found += 1;
                         for address in addresses {
                             self.dht.add_bootstrap(now, address);
                         }
                     }
                     Err(error) => {
+                        self.report.names_failed += 1;
                         tracing::warn!(%name, %error, "a bootstrap node's name could not be looked up");
                     }
                 }
@@ -372,7 +375,8 @@ impl Indexer {
                 }
             },
             Event::Peers { lookup, from, peers, .. } => {
-                self.resolver.peers_found(now, *lookup, *from, peers, &mut wire);
+                let client_at = |addr| self.dht.client_at(addr);
+                self.resolver.peers_found(now, *lookup, *from, peers, client_at, &mut wire);
                 self.settle(cx);
             }
             Event::LookupDone(report) => {
@@ -561,7 +565,7 @@ impl Indexer {
                         }
                         Err(reason) => {
                             // The bytes are what the hash stands for, so it will never be anything else.
-                            self.resolver.count_failed(reason);
+                            self.resolver.count_useless(reason);
                             self.storage.discards.push((hash, format!("no torrent: {reason}")), cx.now);
                         }
                     }
@@ -684,6 +688,7 @@ impl Indexer {
     fn look_up_bootstrap(&mut self, cx: &Context, cmd: &mut Cmd<Self>) {
         for host in &self.plan.bootstrap {
             self.names_pending += 1;
+            self.report.names_looked_up += 1;
             let name = host.to_string();
             let target = (host.host.clone(), host.port);
             cmd.task(
@@ -720,13 +725,19 @@ impl Indexer {
         let mut counts = self.report.counts(
             &self.dht,
             &self.scraper,
+            &self.resolver,
             &self.connections.utp,
             &self.storage,
             &self.retention,
         );
         counts.extend(self.giver.counts());
         counts.extend(self.resolver.exchange_counts());
-        let save = SaveRunCounts { run: self.plan.run, counts };
+        let save = SaveRunCounts {
+            run: self.plan.run,
+            counts,
+            stages: self.resolver.stages(),
+            times: self.resolver.stage_times(),
+        };
         effect(save, move |result| Answer::Tallied { result, last })
     }
 

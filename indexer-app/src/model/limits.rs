@@ -10,6 +10,8 @@ use crate::db::RunLimit;
 /// The minute over which what was held back lately is counted, and new endpoints are.
 const MINUTE_SAMPLES: usize = 60;
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// Follows the counters of the limits, a sample a second.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
@@ -58,6 +60,13 @@ impl Limits {
             let dropped = numbers.dropped;
             rows.push(self.row(now, "uTP packets waiting", None, most as u64, Some(waiting as u64), dropped));
         }
+        let (connects, used, held) = resolver.connects();
+        let used = self
+            .used
+            .entry("connects")
+            .or_insert_with(|| Rate::new(MINUTE_SAMPLES))
+            .sample_in(now, used, MINUTE);
+        rows.push(self.row(now, "connects", Some(MINUTE), connects.into(), Some(used), held));
         // These are other ones for each remote.
         let counters = dht.counters();
         let period = Some(limiter::QUERY_INTERVAL);

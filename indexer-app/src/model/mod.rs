@@ -5,7 +5,6 @@
 mod announcers;
 mod connections;
 mod disk_guard;
-mod endpoint_memory;
 mod giver;
 pub mod identity;
 mod indexer;

@@ -46,6 +46,8 @@ pub struct Plan {
     pub info: InfoLimits,
     /// Hashes fetched at a time.
     pub fetches: usize,
+    /// Connects to peers in a minute.
+    pub connects_per_minute: u32,
     /// The run.
     pub run: RunId,
     /// Who takes hashes from the backlog.

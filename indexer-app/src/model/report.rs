@@ -47,6 +47,10 @@ pub(super) struct Report {
     pub(super) withheld: u64,
     /// Torrents that were fetched and are banned.
     banned: Banned,
+    /// Names of bootstrap nodes that were looked up, with what came of it.
+    pub(super) names_looked_up: u64,
+    pub(super) names_found: u64,
+    pub(super) names_failed: u64,
     distinct: BTreeMap<Discovery, u64>,
     visits_failed: BTreeMap<&'static str, u64>,
     visits_replied: u64,
@@ -71,6 +75,9 @@ impl Report {
             rejected: 0,
             withheld: 0,
             banned: Banned::default(),
+            names_looked_up: 0,
+            names_found: 0,
+            names_failed: 0,
             distinct: BTreeMap::new(),
             visits_failed: BTreeMap::new(),
             visits_replied: 0,
@@ -120,6 +127,7 @@ impl Report {
         &self,
         dht: &Dht,
         scraper: &Scraper,
+        resolver: &Resolver,
         utp: &UtpPorts,
         storage: &Storage,
         retention: &Retention,
@@ -163,6 +171,14 @@ impl Report {
             ("torrents given up", scraper.given_up()),
         ] {
             add("scrapes", name, number);
+        }
+        for (name, number) in resolver.endpoint_numbers() {
+            add("peer endpoints", name, number);
+        }
+        for (name, number) in
+            [("looked up", self.names_looked_up), ("found", self.names_found), ("dns", self.names_failed)]
+        {
+            add("bootstrap names", name, number);
         }
         let numbers = utp.numbers();
         let sum = |of: fn(&UtpCounters) -> u64| utp.counters().map(of).sum::<u64>();

@@ -1,5 +1,15 @@
 //! From an info-hash to a verified info dict: the lookups and fetches in flight.
 
+mod announced;
+mod bans;
+mod clients;
+mod connects;
+mod endpoints;
+mod fetching;
+mod generations;
+mod job;
+mod numbers;
+
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     net::SocketAddr,
@@ -8,26 +18,23 @@ use std::{
 };
 
 use bittorrent::{
-    Action, Candidate, CloseHow, ConnectFailure, FailReason, Fetch, FetchConfig, FetchCounters, Handover,
-    Output, PeerOutcome, PeerSource, Slot, Stage, Transport,
+    Candidate, CloseHow, Fetch, FetchConfig, FetchCounters, Handover, Output, PeerSource, Slot, Transport,
 };
 use krpc::InfoHash;
 use mainline::{Busy, LookupId, LookupOutcome, LookupReport, Peer, Priority, bogon::AddressFilter};
 
-use super::{connections::Happening, endpoint_memory::EndpointMemory};
-use crate::db::{BacklogNew, Discovery, FetchProgress, RunCount, Taken};
+use announced::AnnouncedPeers;
+use bans::Bans;
+use connects::{ConnectBudget, ConnectTimes};
+use endpoints::EndpointMemory;
+use job::Job;
+use numbers::FetchNumbers;
 
-/// Hashes with announced peers that are kept until they are fetched: 10,000 of some 200 bytes.
-const ANNOUNCED_MAX: usize = 10_000;
+use super::connections::Happening;
+use crate::db::{BacklogNew, Discovery, FetchProgress, RunCount, RunStage, StageTimes, Taken};
 
-/// Announced peers kept per hash: more than are tried at once.
-const ANNOUNCED_PEERS_MAX: usize = 8;
-
-/// Nodes remembered of a job as knowing its peers: more are not asked how many there are.
-const TELLERS_MAX: usize = 4;
-
-/// Peers kept of a job that waits for room.
-const NAMED_MAX: usize = 32;
+/// Between two looks at how long connects take.
+const RETIME: Duration = Duration::from_secs(1);
 
 /// The bounds of the resolver.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +45,8 @@ pub(super) struct ResolverBounds {
     pub(super) fetches_max: usize,
     /// Bytes that peers of all fetches may cause to be held.
     pub(super) bytes_max: usize,
+    /// Connects of all fetches in a minute.
+    pub(super) connects_per_minute: u32,
 }
 
 /// Why a hash came to nothing: what is counted, shown and stored.
@@ -51,6 +60,9 @@ const LOOKUP_TIME: Reason = "lookup timed out";
 
 /// Every peer that was named had failed a moment ago.
 const PEERS_REST: Reason = "all peers failed lately";
+
+/// An announced peer had given the info dict before a lookup named any.
+const NOT_NEEDED: Reason = "not needed";
 
 /// The run ended before the hash came to anything.
 pub(super) const RUN_ENDED: Reason = "run ended";
@@ -102,47 +114,6 @@ pub(super) enum Settled {
     },
 }
 
-/// A hash in flight: its lookup, its fetch, or both.
-#[derive(Debug)]
-struct Job {
-    hash: InfoHash,
-    source: Discovery,
-    hints: Vec<SocketAddr>,
-    /// Nodes that have named peers.
-    tellers: Vec<SocketAddr>,
-    lookup: Option<LookupId>,
-    /// Peers that wait for the fetch to begin.
-    named: Vec<Candidate>,
-    /// Begins when a peer is known and there is room: its time does not run before.
-    fetch: Option<Fetch>,
-    rested: u32,
-}
-
-impl Job {
-    fn progress(&self) -> FetchProgress {
-        let looking = self.lookup.is_some();
-        let Some(fetch) = &self.fetch else {
-            return FetchProgress { peers: self.named.len() as u32, looking, ..FetchProgress::default() };
-        };
-        let counters = fetch.counters();
-        let mut transports: Vec<String> = fetch
-            .connections()
-            .filter(|(_, stage)| *stage > Stage::Connect)
-            .map(|(transport, _)| transport.label().to_owned())
-            .collect();
-        transports.sort_unstable();
-        transports.dedup();
-        FetchProgress {
-            peers: counters.candidates,
-            connects: counters.connects,
-            transports,
-            bytes: fetch.received_bytes(),
-            pieces: counters.pieces,
-            looking,
-        }
-    }
-}
-
 /// The hashes in flight and those that wait for it.
 #[derive(Debug)]
 pub(super) struct Resolver {
@@ -159,17 +130,23 @@ pub(super) struct Resolver {
     by_hash: HashMap<InfoHash, u32>,
     by_lookup: HashMap<LookupId, u32>,
     next_job: u32,
-    announced: HashMap<InfoHash, Vec<SocketAddr>>,
-    announced_order: VecDeque<InfoHash>,
+    announced: AnnouncedPeers,
     endpoints: EndpointMemory,
+    bans: Bans,
+    connects: ConnectBudget,
+    connect_times: ConnectTimes,
+    retime_at: Duration,
     out: Output,
     settled: Vec<Settled>,
     cancelled: Vec<LookupId>,
     counters: FetchCounters,
+    numbers: FetchNumbers,
     attempted: u64,
     fetched: u64,
     failed: BTreeMap<Reason, u64>,
     unusable: u64,
+    rested: u64,
+    is_ending: bool,
 }
 
 impl Resolver {
@@ -194,30 +171,36 @@ impl Resolver {
             by_hash: HashMap::new(),
             by_lookup: HashMap::new(),
             next_job: 0,
-            announced: HashMap::new(),
-            announced_order: VecDeque::new(),
-            endpoints: EndpointMemory::default(),
+            announced: AnnouncedPeers::default(),
+            endpoints: EndpointMemory::new(),
+            bans: Bans::new(),
+            connects: ConnectBudget::new(bounds.connects_per_minute),
+            connect_times: ConnectTimes::default(),
+            retime_at: Duration::ZERO,
             out: Output::new(),
             settled: Vec::new(),
             cancelled: Vec::new(),
             counters: FetchCounters::default(),
+            numbers: FetchNumbers::default(),
             attempted: 0,
             fetched: 0,
             failed: BTreeMap::new(),
             unusable: 0,
+            rested: 0,
+            is_ending: false,
         }
     }
 
-    /// Takes hashes that came from the backlog.
+    /// Takes hashes that came from the backlog; those that a user waits for go first.
     pub(super) fn enqueue(&mut self, taken: impl IntoIterator<Item = Taken>) {
         for taken in taken {
             let hash = taken.info_hash;
-            let requested = taken.source == Discovery::Requested;
+            let urgent = taken.source == Discovery::Requested;
             if !self.by_hash.contains_key(&hash) && self.queued.insert(hash, taken).is_none() {
-                match requested {
-                    // Somebody waits for it.
-                    true => self.queue.push_front(hash),
-                    false => self.queue.push_back(hash),
+                if urgent {
+                    self.queue.push_front(hash);
+                } else {
+                    self.queue.push_back(hash);
                 }
             }
         }
@@ -250,31 +233,20 @@ impl Resolver {
                 if taken.source == Discovery::Requested { Priority::User } else { Priority::Normal };
             let Ok(lookup) = find_peers(hash, &taken.hints, priority) else { return };
             self.queue.pop_front();
-            let Some(Taken { source, hints, peers, .. }) = self.queued.remove(&hash) else { continue };
+            let Some(mut taken) = self.queued.remove(&hash) else { continue };
+            let peers = std::mem::take(&mut taken.peers);
             let id = self.next_job;
             self.next_job = self.next_job.wrapping_add(1);
             self.attempted += 1;
+            self.numbers.lookups.attempted += 1;
             self.by_hash.insert(hash, id);
             self.by_lookup.insert(lookup, id);
-            let named = Vec::new();
-            self.jobs.insert(
-                id,
-                Job {
-                    hash,
-                    source,
-                    hints,
-                    tellers: Vec::new(),
-                    lookup: Some(lookup),
-                    named,
-                    fetch: None,
-                    rested: 0,
-                },
-            );
+            self.jobs.insert(id, Job::new(taken, lookup, now));
             for peer in peers {
-                self.offer(id, now, Candidate::new(peer, PeerSource::Requested), wire);
+                self.offer(id, now, Candidate::new(peer, PeerSource::Requested), |_| None, wire);
             }
-            for peer in self.announced.remove(&hash).unwrap_or_default() {
-                self.offer(id, now, Candidate::new(peer, PeerSource::Announced), wire);
+            for peer in self.announced.take(&hash) {
+                self.offer(id, now, Candidate::new(peer, PeerSource::Announced), |_| None, wire);
             }
         }
     }
@@ -288,48 +260,31 @@ impl Resolver {
         wire: &mut impl FnMut(u32, Slot, Wire<'_>),
     ) {
         if let Some(id) = self.by_hash.get(&hash) {
-            return self.offer(*id, now, Candidate::new(peer, PeerSource::Announced), wire);
+            return self.offer(*id, now, Candidate::new(peer, PeerSource::Announced), |_| None, wire);
         }
-        if self.announced.len() >= ANNOUNCED_MAX
-            && let Some(oldest) = self.announced_order.pop_front()
-        {
-            self.announced.remove(&oldest);
-        }
-        if !self.announced.contains_key(&hash) && self.queued.contains_key(&hash) {
+        if self.announced.add(hash, peer) && self.queued.contains_key(&hash) {
             // It has a peer that waits for a question: its other place in the queue is passed over.
             self.queue.push_front(hash);
         }
-        let peers = self.announced.entry(hash).or_insert_with(|| {
-            self.announced_order.push_back(hash);
-            Vec::new()
-        });
-        if peers.len() < ANNOUNCED_PEERS_MAX && !peers.contains(&peer) {
-            peers.push(peer);
-        }
-        // Hashes that were started have left their place in the order behind.
-        if self.announced_order.len() > 2 * ANNOUNCED_MAX {
-            let announced = &self.announced;
-            self.announced_order.retain(|hash| announced.contains_key(hash));
-        }
     }
 
-    /// A lookup has found peers.
+    /// A lookup has found peers. `client_at` is what the DHT knows of the program at an endpoint.
     pub(super) fn peers_found(
         &mut self,
         now: Duration,
         lookup: LookupId,
         from: SocketAddr,
         peers: &[Peer],
+        client_at: impl Fn(SocketAddr) -> Option<[u8; 2]>,
         wire: &mut impl FnMut(u32, Slot, Wire<'_>),
     ) {
         let Some(id) = self.by_lookup.get(&lookup).copied() else { return };
-        let Some(job) = self.jobs.get(&id) else { return };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
         let source = if job.hints.contains(&from) { PeerSource::Sampler } else { PeerSource::Lookup };
-        if let Some(job) = self.jobs.get_mut(&id)
-            && job.tellers.len() < TELLERS_MAX
-            && !job.tellers.contains(&from)
-        {
-            job.tellers.push(from);
+        job.told_by(from);
+        if !job.is_named && !peers.is_empty() {
+            job.is_named = true;
+            self.numbers.named_after(now.saturating_sub(job.started));
         }
         for peer in peers {
             let candidate = Candidate {
@@ -337,7 +292,7 @@ impl Resolver {
                 source,
                 other_port: peer.alternative.map(|alternative| alternative.port()),
             };
-            self.offer(id, now, candidate, wire);
+            self.offer(id, now, candidate, &client_at, wire);
         }
     }
 
@@ -351,18 +306,17 @@ impl Resolver {
         let Some(id) = self.by_lookup.remove(&report.lookup) else { return };
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.lookup = None;
-        match &mut job.fetch {
-            Some(fetch) => {
-                fetch.no_more_candidates(now, &mut self.out);
-                self.carry_out(id, now, wire);
-            }
+        let without = if report.outcome == LookupOutcome::TimedOut { LOOKUP_TIME } else { NO_PEERS };
+        if job.is_named {
+            self.numbers.lookups.succeeded += 1;
+        } else {
+            self.numbers.lookups.fail(without);
+        }
+        match job.fetch {
+            Some(_) => self.drive(id, now, wire, |fetch, out| fetch.no_more_candidates(now, out)),
             None if !job.named.is_empty() => {}
             None => {
-                let reason = match report.outcome {
-                    _ if job.rested > 0 => PEERS_REST,
-                    LookupOutcome::TimedOut => LOOKUP_TIME,
-                    _ => NO_PEERS,
-                };
+                let reason = if job.rested > 0 { PEERS_REST } else { without };
                 if let Some(job) = self.remove(id) {
                     self.settle_failed(job.hash, reason);
                 }
@@ -379,13 +333,11 @@ impl Resolver {
         happening: Happening<'_>,
         wire: &mut impl FnMut(u32, Slot, Wire<'_>),
     ) {
-        let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) else { return };
-        match happening {
-            Happening::Opened => fetch.peer_opened(now, slot, &mut self.out),
-            Happening::Data(bytes) => fetch.peer_data(now, slot, bytes, &mut self.out),
-            Happening::Closed(why) => fetch.peer_closed(now, slot, why, &mut self.out),
-        }
-        self.carry_out(id, now, wire);
+        self.drive(id, now, wire, |fetch, out| match happening {
+            Happening::Opened => fetch.peer_opened(now, slot, out),
+            Happening::Data(bytes) => fetch.peer_data(now, slot, bytes, out),
+            Happening::Closed(why) => fetch.peer_closed(now, slot, why, out),
+        });
     }
 
     /// Does what is due.
@@ -400,13 +352,21 @@ impl Resolver {
             .map(|(id, _)| *id)
             .collect();
         for id in due {
-            if let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) {
-                fetch.tick(now, &mut self.out);
-                self.carry_out(id, now, wire);
-            }
+            self.drive(id, now, wire, |fetch, out| fetch.tick(now, out));
         }
         self.keep_memory_bounded(now, wire);
-        while self.fetching < self.bounds.fetches_max {
+        while let Some(id) = self.connects.next(now) {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.waits = false;
+                let connects = self.connects.available(now);
+                self.drive_with(id, now, connects, wire, |fetch, out| fetch.tick(now, out));
+            }
+        }
+        if now >= self.retime_at {
+            self.retime_at = now + RETIME;
+            self.retime();
+        }
+        while self.fetching < self.bounds.fetches_max && self.connects.for_newcomers(now) > 0 {
             let Some(id) = self.ready.pop_front() else { return };
             self.begin(id, now, wire);
         }
@@ -414,31 +374,24 @@ impl Resolver {
 
     /// Gives everything up. What was in flight or waited stays in the backlog; what was in flight counts as failed.
     pub(super) fn abort(&mut self, now: Duration, wire: &mut impl FnMut(u32, Slot, Wire<'_>)) {
+        self.is_ending = true;
         self.queue.clear();
         self.queued.clear();
         self.ready.clear();
+        self.connects.clear();
         let ids: Vec<u32> = self.jobs.keys().copied().collect();
         for id in ids {
-            self.count_failed(RUN_ENDED);
-            if let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) {
-                fetch.abort(now, &mut self.out);
-                for action in self.out.drain() {
-                    if let Action::Close { slot, how } = action {
-                        wire(id, slot, Wire::Close(how));
-                    }
-                }
-                self.counters.merge(fetch.counters());
+            self.drive(id, now, wire, |fetch, out| fetch.abort(now, out));
+            // Without a fetch it is still there.
+            if self.remove(id).is_some() {
+                self.count_failed(RUN_ENDED);
             }
         }
-        self.jobs.clear();
-        self.fetching = 0;
-        self.by_hash.clear();
-        self.cancelled.extend(std::mem::take(&mut self.by_lookup).into_keys());
     }
 
     /// How far the hashes are that users wait for.
     pub(super) fn progress(&self) -> Vec<(InfoHash, FetchProgress)> {
-        let requested = self.jobs.values().filter(|job| job.source == Discovery::Requested);
+        let requested = self.jobs.values().filter(|job| job.is_urgent());
         requested.map(|job| (job.hash, job.progress())).collect()
     }
 
@@ -455,11 +408,13 @@ impl Resolver {
     /// The info dict of a hash is a torrent.
     pub(super) fn count_fetched(&mut self) {
         self.fetched += 1;
+        self.numbers.dicts.succeeded += 1;
     }
 
-    /// The hash came to nothing after its info dict was verified.
-    pub(super) fn count_failed(&mut self, reason: Reason) {
-        *self.failed.entry(reason).or_default() += 1;
+    /// The info dict of a hash is of no use.
+    pub(super) fn count_useless(&mut self, reason: Reason) {
+        self.numbers.dicts.fail(reason);
+        self.count_failed(reason);
     }
 
     /// Hashes being fetched from peers.
@@ -524,157 +479,34 @@ impl Resolver {
         &self.counters
     }
 
-    /// Bytes that peers have caused to be held.
-    fn bytes_held(&self) -> usize {
-        self.jobs.values().filter_map(|job| job.fetch.as_ref()).map(Fetch::bytes_held).sum()
+    /// What each stage of fetching has come to.
+    pub(super) fn stages(&self) -> Vec<RunStage> {
+        let live = self.jobs.values().filter_map(|job| job.fetch.as_ref()).flat_map(Fetch::peers);
+        self.numbers.stages(self.by_lookup.len(), self.fetching, live)
     }
 
-    fn offer(
-        &mut self,
-        id: u32,
-        now: Duration,
-        candidate: Candidate,
-        wire: &mut impl FnMut(u32, Slot, Wire<'_>),
-    ) {
-        if !self.may_be_tried(id, &candidate, now) {
-            return;
-        }
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        if let Some(fetch) = &mut job.fetch {
-            fetch.add_candidate(now, candidate, &mut self.out);
-            return self.carry_out(id, now, wire);
-        }
-        if job.named.len() >= NAMED_MAX || job.named.iter().any(|named| named.addr == candidate.addr) {
-            return;
-        }
-        job.named.push(candidate);
-        if job.named.len() > 1 {
-            return;
-        }
-        if self.fetching < self.bounds.fetches_max && self.ready.is_empty() {
-            self.begin(id, now, wire);
-        } else {
-            self.ready.push_back(id);
-        }
+    /// How long each stage of fetching took.
+    pub(super) fn stage_times(&self) -> Vec<StageTimes> {
+        self.numbers.times()
     }
 
-    /// A peer of a fetch has named another one.
-    fn offer_exchanged(
-        &mut self,
-        id: u32,
-        now: Duration,
-        candidate: Candidate,
-        hint: Option<Transport>,
-        wire: &mut impl FnMut(u32, Slot, Wire<'_>),
-    ) {
-        if !self.may_be_tried(id, &candidate, now) {
-            return;
-        }
-        let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) else { return };
-        fetch.add_candidate_by(now, candidate, hint, &mut self.out);
-        self.carry_out(id, now, wire);
+    /// Connects allowed in a minute, those made since the start, and the times that a fetch had to wait for one.
+    pub(super) fn connects(&self) -> (u32, u64, u64) {
+        self.connects.numbers()
     }
 
-    /// Whether a peer is one to be spoken to; counts it if not.
-    fn may_be_tried(&mut self, id: u32, candidate: &Candidate, now: Duration) -> bool {
-        let Some(job) = self.jobs.get_mut(&id) else { return false };
-        let elsewhere = self.loopback_only && !candidate.addr.ip().to_canonical().is_loopback();
-        if elsewhere || self.filter.check(candidate.addr).is_err() {
-            self.unusable += 1;
-            return false;
-        }
-        let rests = self.endpoints.rests(&candidate.addr, now);
-        job.rested += u32::from(rests);
-        !rests
+    /// What is remembered of endpoints, by what it is: how many, or how often.
+    pub(super) fn endpoint_numbers(&self) -> [(&'static str, u64); 4] {
+        [
+            ("remembered", self.endpoints.len() as u64),
+            ("left alone", self.rested),
+            ("banned", self.bans.len() as u64),
+            ("not asked since banned", self.bans.refused()),
+        ]
     }
 
-    /// Begins the fetch of a job with the peers named so far.
-    fn begin(&mut self, id: u32, now: Duration, wire: &mut impl FnMut(u32, Slot, Wire<'_>)) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let named = std::mem::take(&mut job.named);
-        let lookup_is_over = job.lookup.is_none();
-        let fetch = job.fetch.insert(Fetch::new(job.hash, Arc::clone(&self.config), now));
-        self.fetching += 1;
-        for candidate in named {
-            fetch.add_candidate(now, candidate, &mut self.out);
-        }
-        if lookup_is_over {
-            fetch.no_more_candidates(now, &mut self.out);
-        }
-        self.carry_out(id, now, wire);
-    }
-
-    /// Gives up the fetches that hold most while all together hold more than they may: it takes many peers that
-    /// send much and finish nothing.
-    fn keep_memory_bounded(&mut self, now: Duration, wire: &mut impl FnMut(u32, Slot, Wire<'_>)) {
-        while self.bytes_held() > self.bounds.bytes_max {
-            let held = |job: &Job| job.fetch.as_ref().map_or(0, Fetch::bytes_held);
-            let Some(id) = self.jobs.iter().max_by_key(|(_, job)| held(job)).map(|(id, _)| *id) else {
-                return;
-            };
-            let Some(fetch) = self.jobs.get_mut(&id).and_then(|job| job.fetch.as_mut()) else { return };
-            fetch.abort(now, &mut self.out);
-            self.carry_out(id, now, wire);
-        }
-    }
-
-    /// Takes out what a fetch wants done, and does it.
-    fn carry_out(&mut self, id: u32, now: Duration, wire: &mut impl FnMut(u32, Slot, Wire<'_>)) {
-        let (mut over, mut told) = (None, Vec::new());
-        for action in self.out.drain() {
-            match action {
-                Action::Connect { slot, addr, timeout, transport } => {
-                    wire(id, slot, Wire::Connect { addr, timeout, transport });
-                }
-                Action::Write { slot, bytes } => wire(id, slot, Wire::Write(bytes)),
-                Action::Close { slot, how } => wire(id, slot, Wire::Close(how)),
-                Action::Report(report) => {
-                    if report.reached > Stage::Connect {
-                        self.endpoints.connected(&report.addr);
-                    } else if let PeerOutcome::ConnectFailed(failure) = report.outcome
-                        && failure != ConnectFailure::Overload
-                        && !report.more_follows
-                    {
-                        self.endpoints.failed(report.addr, now);
-                    }
-                }
-                Action::Liar(addr) => {
-                    // Twice: once is forgiven, and this is no accident.
-                    self.endpoints.failed(addr, now);
-                    self.endpoints.failed(addr, now);
-                }
-                Action::Exchanged { candidate, hint } => told.push((candidate, hint)),
-                Action::Done(fetched) => over = Some(Ok(fetched.raw)),
-                Action::Failed(failure) => over = Some(Err(failure)),
-            }
-        }
-        let Some(result) = over else {
-            for (candidate, hint) in told {
-                self.offer_exchanged(id, now, candidate, hint, wire);
-            }
-            return;
-        };
-        let Some(mut job) = self.remove(id) else { return };
-        let handovers = job.fetch.as_mut().map(Fetch::handovers).unwrap_or_default();
-        if let Some(fetch) = &job.fetch {
-            self.counters.merge(fetch.counters());
-        }
-        match result {
-            Ok(raw) => {
-                let mut nodes = job.tellers;
-                nodes.extend(job.hints);
-                let (hash, source) = (job.hash, job.source);
-                self.settled.push(Settled::Fetched { hash, source, nodes, raw, job: id, handovers });
-            }
-            Err(failure) => {
-                let reason = match (failure.reason, failure.best) {
-                    (_, Some(outcome)) => outcome.label(),
-                    (FailReason::NoCandidates, None) => NO_PEERS,
-                    (reason, None) => reason.label(),
-                };
-                self.settle_failed(job.hash, reason);
-            }
-        }
+    fn count_failed(&mut self, reason: Reason) {
+        *self.failed.entry(reason).or_default() += 1;
     }
 
     fn settle_failed(&mut self, hash: InfoHash, reason: Reason) {
@@ -693,6 +525,12 @@ impl Resolver {
         if let Some(lookup) = job.lookup {
             self.by_lookup.remove(&lookup);
             self.cancelled.push(lookup);
+            // A lookup that is not needed any more has done its work, or the run ends.
+            if job.is_named {
+                self.numbers.lookups.succeeded += 1;
+            } else {
+                self.numbers.lookups.fail(if self.is_ending { RUN_ENDED } else { NOT_NEEDED });
+            }
         }
         Some(job)
     }

@@ -181,6 +181,13 @@ pub const SETTINGS: &[Definition] = &[
         "uTP packets sent in all, 10..1000000 a second of up to 1232 bytes, beside those of the DHT [of the profile: 100, 1000, 10000]",
     ),
     one(
+        "connects-per-minute",
+        "N",
+        None,
+        Scope::Crawl,
+        "Connections to peers that are begun in all, 10..10000000 a minute; what is beyond waits [of the profile: 600, 6000, 60000]",
+    ),
+    one(
         "fetch-timeout",
         "DURATION",
         Some("60s"),

@@ -9,9 +9,9 @@ use indexer_app::{
     db::{
         Announced, BacklogFail, BacklogFailed, BacklogGain, BacklogNew, BacklogPut, BacklogRelease,
         BacklogRenew, BacklogSize, BacklogTake, Bury, DecayPopularity, Known, KnownHashes, NewTorrent,
-        NodeVisit, RecordAnnounces, Reindex, ReindexTurn, RunCount, RunEnd, RunProgress, RunReport,
-        SaveIdentity, SaveNodes, SaveRunCounts, ScrapesDue, SeenAgain, StoreTorrents, Stored, SwarmSize,
-        Taken, Tidied, Tidy,
+        NodeVisit, RecordAnnounces, Reindex, ReindexTurn, RunCount, RunEnd, RunProgress, RunReport, RunStage,
+        SaveIdentity, SaveNodes, SaveRunCounts, ScrapesDue, SeenAgain, StageTimes, StoreTorrents, Stored,
+        SwarmSize, Taken, Tidied, Tidy,
     },
     model::{AppEffect, Msg},
     status::Snapshot,
@@ -36,6 +36,8 @@ pub struct FakeDatabase {
     pub sizes: Vec<(InfoHash, SwarmSize)>,
     /// What the run has counted.
     pub counts: Vec<RunCount>,
+    pub stages: Vec<RunStage>,
+    pub times: Vec<StageTimes>,
     /// Torrents that it says are popular and were not scraped.
     pub popular: Vec<InfoHash>,
     pub last: Option<Snapshot>,
@@ -100,7 +102,10 @@ impl FakeDatabase {
                 Announced::default()
             })
             .or_try(|progress: &RunProgress| self.report = progress.report.clone())
-            .or_try(|save: &SaveRunCounts| self.counts = save.counts.clone())
+            .or_try(|save: &SaveRunCounts| {
+                (self.counts, self.stages, self.times) =
+                    (save.counts.clone(), save.stages.clone(), save.times.clone());
+            })
             .or_try(|_: &ScrapesDue| self.popular.clone())
             .or_try(|_: &BacklogRelease| 0)
             .or_try(|_: &BacklogSize| self.backlog.len() as u64)

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bittorrent::{FetchConfig, InfoLimits, PeerId};
+use bittorrent::{FetchConfig, InfoLimits, PeerId, Transport, TransportSet};
 use indexer_app::{
     db::{Quotas, RunId, TidyLimits},
     model::{DiskPlan, Flags, GivingPlan, Indexer, Plan, UtpPlan, identity::Kept},
@@ -55,6 +55,9 @@ pub struct Setup {
     pub nat: Option<NatFilter>,
     pub read_only: ReadOnly,
     pub move_nodes: Option<Duration>,
+    /// It reaches peers by all transports, and every other node takes nothing but uTP.
+    pub with_utp: bool,
+    pub connects_per_minute: u32,
     /// When nodes that it has never spoken to begin to ask it.
     pub strangers_after: Option<Duration>,
 }
@@ -66,6 +69,8 @@ impl Default for Setup {
             nat: None,
             read_only: ReadOnly::Off,
             move_nodes: None,
+            with_utp: false,
+            connects_per_minute: 6_000,
             strangers_after: None,
         }
     }
@@ -187,7 +192,8 @@ impl SimulatedWorld {
         sim.set_policy(LinkPolicy::default().with_loss(plan.loss));
         let live: Vec<_> = population.nodes.iter().filter(|node| node.2).copied().collect();
         for (id, address, _) in &live {
-            sim.responder(address.ip(), Node::new(*id, *address, Rc::clone(&population)));
+            let by_utp = setup.with_utp && id.as_bytes()[0] % 2 == 0;
+            sim.responder(address.ip(), Node::new(*id, *address, by_utp, Rc::clone(&population)));
         }
         let bootstrap: Vec<SocketAddr> = live.iter().step_by(live.len() / 3).map(|node| node.1).collect();
         if let Some(after) = setup.strangers_after {
@@ -238,11 +244,15 @@ fn flags(ip: IpAddr, seed: u64, bootstrap: &[SocketAddr], setup: Setup, kept: &K
     config.limits.packets_per_second = 500;
     config.limits.bytes_per_second = 500_000;
     config.limits.new_endpoints_per_minute = 30_000;
+    let mut fetch = FetchConfig::new(PeerId::from_bytes(random.random()));
+    if setup.with_utp {
+        fetch.transports.allowed = TransportSet::of(&Transport::ALL);
+    }
     Flags {
         dht: Dht::new(&config, Duration::ZERO).expect("a good configuration"),
         ids,
         ports,
-        fetch: FetchConfig::new(PeerId::from_bytes(random.random())),
+        fetch,
         known: Vec::new(),
         torrents: 0,
         backlog: 0,
@@ -250,6 +260,7 @@ fn flags(ip: IpAddr, seed: u64, bootstrap: &[SocketAddr], setup: Setup, kept: &K
             bootstrap: Vec::new(),
             info: InfoLimits::default(),
             fetches: 100,
+            connects_per_minute: setup.connects_per_minute,
             run: RunId(1),
             owner: "simulated".to_owned(),
             started_at: SystemTime::UNIX_EPOCH,

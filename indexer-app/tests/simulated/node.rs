@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, rc::Rc};
 
-use bittorrent::extension_handshake::UT_METADATA_ID;
+use bittorrent::{
+    CloseHow,
+    extension_handshake::UT_METADATA_ID,
+    utp::{Utp, UtpAction, UtpConfig, UtpHandle, UtpOutput, is_utp},
+};
 use krpc::bloom::BloomFilter;
 use krpc::{CompactNode, InfoHash, Kind, Message, Method, NodeId, encode};
 use tea_runtime::{
@@ -21,11 +25,28 @@ pub struct Node {
     address: SocketAddr,
     population: Rc<Population>,
     streams: BTreeMap<SimStream, Vec<u8>>,
+    /// It takes no TCP.
+    serves_by_utp: bool,
+    utp: Utp,
+    news: UtpOutput,
+    connections: BTreeMap<UtpHandle, Vec<u8>>,
 }
 
 impl Node {
-    pub fn new(id: NodeId, address: SocketAddr, population: Rc<Population>) -> Self {
-        Self { id, address, population, streams: BTreeMap::new() }
+    pub fn new(id: NodeId, address: SocketAddr, serves_by_utp: bool, population: Rc<Population>) -> Self {
+        let mut seed = [0; 32];
+        seed[..20].copy_from_slice(id.as_bytes());
+        let config = UtpConfig { accepted_max: 100, ..UtpConfig::default() };
+        Self {
+            id,
+            address,
+            population,
+            streams: BTreeMap::new(),
+            serves_by_utp,
+            utp: Utp::new(config, seed),
+            news: UtpOutput::new(),
+            connections: BTreeMap::new(),
+        }
     }
 
     fn nodes_near(&self, target: &NodeId) -> Vec<CompactNode> {
@@ -39,6 +60,10 @@ impl Node {
 
 impl Responder for Node {
     fn datagram(&mut self, to: SocketAddr, from: SocketAddr, payload: &[u8], out: &mut Out<'_>) {
+        if self.serves_by_utp && is_utp(payload) {
+            self.utp.datagram(out.now().since_start(), from, payload, &mut self.news);
+            return self.go_on_by_utp(out);
+        }
         let Ok(message) = Message::parse(payload) else { return };
         let Kind::Query(query) = message.kind else { return };
         {
@@ -99,47 +124,85 @@ impl Responder for Node {
     }
 
     fn accepts(&mut self, _: SocketAddr, _: SocketAddr) -> bool {
-        true
+        !self.serves_by_utp
     }
 
-    /// BEP 3, 9 and 10, for info dicts of one piece.
     fn stream(&mut self, stream: SimStream, event: StreamEvent, out: &mut Out<'_>) {
         match event {
             StreamEvent::Data(bytes) => {
                 let buffer = self.streams.entry(stream).or_default();
-                buffer.extend_from_slice(&bytes);
-                let hash = buffer.get(28..48).and_then(|hash| InfoHash::try_from(hash).ok());
-                let raw = hash.and_then(|hash| self.population.info_dicts.get(&hash));
-                let (Some(hash), Some(raw)) = (hash, raw) else {
-                    if buffer.len() >= 48 {
-                        out.close(stream, Close::Reset);
-                    }
-                    return;
-                };
-                if !buffer.ends_with(b"piecei0ee") {
-                    let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\0".to_vec();
-                    hello.extend_from_slice(hash.as_bytes());
-                    hello.extend_from_slice(self.id.as_bytes());
-                    hello.extend(extended(
-                        0,
-                        &format!("d1:md11:ut_metadatai3ee13:metadata_sizei{}ee", raw.len()),
-                        &[],
-                    ));
-                    if buffer.len() == bytes.len() {
-                        out.write(stream, &hello);
-                    }
-                } else {
-                    // The id that the other side has chosen for its ut_metadata.
-                    let header = format!("d8:msg_typei1e5:piecei0e10:total_sizei{}ee", raw.len());
-                    let answer = extended(UT_METADATA_ID, &header, raw);
-                    out.write(stream, &answer);
+                match serve(&self.id, &self.population, buffer, &bytes) {
+                    Some(answer) => out.write(stream, &answer),
+                    None => out.close(stream, Close::Reset),
                 }
             }
             StreamEvent::Closed(_) => drop(self.streams.remove(&stream)),
             _ => {}
         }
     }
+
+    fn wake(&mut self, _: u64, out: &mut Out<'_>) {
+        self.go_on_by_utp(out);
+    }
 }
+
+impl Node {
+    /// Does what is due by uTP, and has itself woken for what is due next.
+    fn go_on_by_utp(&mut self, out: &mut Out<'_>) {
+        let now = out.now().since_start();
+        while self.utp.next_deadline().is_some_and(|at| at <= now) || !self.news.is_empty() {
+            self.utp.tick(now, &mut self.news);
+            let mut news = std::mem::take(&mut self.news);
+            for action in news.drain() {
+                match action {
+                    UtpAction::Send { to, datagram } => {
+                        out.send(self.address, to, |buffer| buffer.extend_from_slice(datagram));
+                    }
+                    UtpAction::Data { handle, bytes } => {
+                        let buffer = self.connections.entry(handle).or_default();
+                        match serve(&self.id, &self.population, buffer, bytes) {
+                            Some(answer) => drop(self.utp.write(handle, &answer)),
+                            None => self.utp.close(now, handle, CloseHow::Reset, &mut self.news),
+                        }
+                    }
+                    UtpAction::Closed { handle, .. } => drop(self.connections.remove(&handle)),
+                    UtpAction::Accepted { .. } | UtpAction::Opened(_) => {}
+                }
+            }
+        }
+        if let Some(at) = self.utp.next_deadline() {
+            out.wake_after(at.saturating_sub(now), 0);
+        }
+    }
+}
+
+/// What a seeder answers to the bytes that have come (BEP 3, 9 and 10, for info dicts of one piece); `None`: it hangs up.
+fn serve(id: &NodeId, population: &Population, buffer: &mut Vec<u8>, bytes: &[u8]) -> Option<Vec<u8>> {
+    let had_handshake = buffer.len() >= HANDSHAKE_BYTES;
+    buffer.extend_from_slice(bytes);
+    if buffer.len() < HANDSHAKE_BYTES {
+        return Some(Vec::new());
+    }
+    let hash = InfoHash::try_from(buffer.get(28..48)?).ok()?;
+    let raw = population.info_dicts.get(&hash)?;
+    if buffer.ends_with(b"piecei0ee") {
+        // The id that the other side has chosen for its ut_metadata.
+        let header = format!("d8:msg_typei1e5:piecei0e10:total_sizei{}ee", raw.len());
+        return Some(extended(UT_METADATA_ID, &header, raw));
+    }
+    if had_handshake {
+        return Some(Vec::new());
+    }
+    let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\0".to_vec();
+    hello.extend_from_slice(hash.as_bytes());
+    hello.extend_from_slice(b"-SM0001-");
+    hello.extend_from_slice(&id.as_bytes()[..12]);
+    hello.extend(extended(0, &format!("d1:md11:ut_metadatai3ee13:metadata_sizei{}ee", raw.len()), &[]));
+    Some(hello)
+}
+
+/// Of BEP 3.
+const HANDSHAKE_BYTES: usize = 68;
 
 fn extended(id: u8, header: &str, raw: &[u8]) -> Vec<u8> {
     let length = 2 + header.len() + raw.len();

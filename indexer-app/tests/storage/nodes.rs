@@ -10,8 +10,8 @@ use std::{
 use crate::private_cluster::{TestDatabase, hash, torrent};
 use indexer_app::db::{
     BacklogFail, BacklogNew, BacklogPut, BacklogTake, Discovery, Failure, LoadIdentity, LoadNodes, NodeVisit,
-    RunAddress, RunCount, RunEnd, RunId, RunLimit, RunProgress, RunReport, RunStart, SaveIdentity, SaveNodes,
-    SaveRunCounts, Stats, Tidy, TidyLimits, Work,
+    RunAddress, RunCount, RunEnd, RunId, RunLimit, RunProgress, RunReport, RunStage, RunStart, SaveIdentity,
+    SaveNodes, SaveRunCounts, StageBy, StageTimes, Stats, Tidy, TidyLimits, Work,
 };
 use krpc::NodeId;
 use tea_runtime::Session as _;
@@ -280,8 +280,9 @@ async fn what_a_run_has_counted_is_kept_with_it_and_goes_with_it() {
     let (first, second) = (start(&test).await, start(&test).await);
     let count =
         |about: &str, name: &str, number| RunCount { about: about.to_owned(), name: name.to_owned(), number };
-    let save =
-        async |run, counts: &[RunCount]| test.run(SaveRunCounts { run, counts: counts.to_vec() }).await;
+    let save = async |run, counts: &[RunCount]| {
+        test.run(SaveRunCounts { run, counts: counts.to_vec(), stages: Vec::new(), times: Vec::new() }).await
+    };
     save(first, &[count("new hashes", "sampled", 7), count("malformed", "invalid 'id'", 1)]).await;
     let later = [count("malformed", "invalid 'id'", 2), count("new hashes", "sampled", 9)];
     save(first, &later).await;
@@ -295,6 +296,40 @@ async fn what_a_run_has_counted_is_kept_with_it_and_goes_with_it() {
     // Too late: nothing is written for a run that is not there.
     save(first, &later).await;
     assert_eq!(test.number("select count(*) from run_counts").await, 1);
+}
+
+#[tokio::test]
+async fn what_became_of_the_stages_of_a_run_is_kept_with_it_in_its_order_and_goes_with_it() {
+    let test = TestDatabase::new().await;
+    let run = start(&test).await;
+    let stage = |stage: &str, by: StageBy, attempted| RunStage {
+        stage: stage.to_owned(),
+        by,
+        attempted,
+        succeeded: 2,
+        in_flight: 1,
+        failed: [("refused".to_owned(), attempted - 3)].into(),
+    };
+    let utp = || StageBy::Transport("utp".to_owned());
+    let mut times = StageTimes { stage: "connect".to_owned(), ..StageTimes::default() };
+    (times.total, times.buckets[3], times.buckets[18]) = (Duration::from_millis(1_234), 5, 6);
+    let early = vec![stage("lookup", StageBy::All, 5), stage("connect", utp(), 7)];
+    let later = vec![
+        stage("lookup", StageBy::All, 6),
+        stage("connect", StageBy::Transport("tcp".to_owned()), 9),
+        stage("connect", utp(), 7),
+        stage("metadata", StageBy::Client("LT".to_owned()), 8),
+    ];
+    for stages in [early, later.clone()] {
+        test.run(SaveRunCounts { run, counts: Vec::new(), stages, times: vec![times.clone()] }).await;
+    }
+    let runs = test.run(Stats { runs: 1 }).await.runs;
+    assert_eq!(runs[0].stages, later);
+    assert_eq!(runs[0].times, [times]);
+    start(&test).await;
+    test.run(Tidy { limits: TidyLimits { runs_max: 1, ..TidyLimits::default() } }).await;
+    assert_eq!(test.number("select count(*) from run_stages").await, 0);
+    assert_eq!(test.number("select count(*) from run_stage_times").await, 0);
 }
 
 #[tokio::test]
