@@ -19,10 +19,8 @@ const BY_INFO_HASH: [(&str, &str); 7] = [
 const BY_ENDPOINT: [(&str, &str); 2] = [("nodes", "ip"), ("observations", "ip")];
 
 /// Small ones, of which every server has a copy.
-const REFERENCE: [&str; 15] = [
+const REFERENCE: [&str; 13] = [
     "ban_rules",
-    "fetch_times",
-    "fetch_requests",
     "identity",
     "keyspace_slices",
     "reindexing",
