@@ -1,6 +1,10 @@
 //! The command line: which command, its own options, and the settings given as flags.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
@@ -137,10 +141,14 @@ pub struct FetchOptions {
 /// A search.
 #[derive(Debug, Clone)]
 pub struct SearchOptions {
-    /// The words.
-    pub query: String,
+    /// The words, as they were given: any bytes. A single `-` stands for standard input.
+    pub query: Vec<OsString>,
     /// As JSON lines instead of a table.
     pub json: bool,
+    /// With what kinds of torrents there are.
+    pub facets: bool,
+    /// How long it may take; `None`: as long as is usual.
+    pub timeout: Option<Duration>,
     /// Most results.
     pub limit: u32,
     /// Order.
@@ -240,10 +248,23 @@ pub fn command() -> Command {
                         .value_name("QUERY")
                         .required(true)
                         .num_args(1..)
-                        .allow_hyphen_values(false)
-                        .help("Words that must all occur; \"a phrase\", prefix*, -not; or an info-hash. After --, words may begin with a hyphen"),
+                        .value_parser(value_parser!(OsString))
+                        .help("Words that must all occur; \"a phrase\", prefix*, -not, OR, ( ); an info-hash; - for standard input. Conditions: file: type: ext: size: files: added: seen: seeders: leechers: year: season: episode: res: codec: source: group: lang: hash:, as in size:1gb..4gb type:video|audio added:<7d"),
                 )
-                .arg(json("One JSON object a line"))
+                .arg(json("One JSON object a line; the last one tells of the page"))
+                .arg(
+                    Arg::new("facets")
+                        .long("facets")
+                        .action(ArgAction::SetTrue)
+                        .help("Also tell how many there are by type, extension, size and year; estimates when they are many"),
+                )
+                .arg(
+                    Arg::new("timeout")
+                        .long("timeout")
+                        .value_name("DURATION")
+                        .value_parser(|text: &str| parse_duration(text))
+                        .help("How long the search may take [default: 2s]"),
+                )
                 .arg(
                     Arg::new("limit")
                         .long("limit")
@@ -385,6 +406,29 @@ pub fn command() -> Command {
         )
 }
 
+/// The arguments as clap is to see them: in a search what begins with one hyphen is a word that is excluded and no flag, but for `-h`. A space before it
+/// says so, and means nothing to the query.
+pub fn arguments(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut searching = false;
+    let mut arguments: Vec<OsString> = Vec::new();
+    for argument in given {
+        let bytes = argument.as_encoded_bytes();
+        if searching && bytes.starts_with(b"-") && bytes.len() > 1 && bytes[1] != b'-' && bytes != b"-h" {
+            let mut word = OsString::from(" ");
+            word.push(argument);
+            arguments.push(word);
+            continue;
+        }
+        // The value of a flag is none: `--config search`.
+        let after_flag = arguments
+            .last()
+            .is_some_and(|last| [OsStr::new("--config"), OsStr::new("--log")].contains(&last.as_os_str()));
+        searching |= bytes == b"search" && !arguments.is_empty() && !after_flag;
+        arguments.push(argument);
+    }
+    arguments
+}
+
 /// What the parsed command line asks for, and its flags laid over `layers`.
 ///
 /// # Errors
@@ -415,9 +459,11 @@ pub fn invocation(matches: &ArgMatches, layers: &mut Layers) -> Result<Invocatio
         }
         "search" => Invocation::Search(SearchOptions {
             query: given
-                .get_many::<String>("query")
-                .map_or_else(String::new, |words| words.cloned().collect::<Vec<_>>().join(" ")),
+                .get_many::<OsString>("query")
+                .map_or_else(Vec::new, |words| words.cloned().collect()),
             json: flag("json"),
+            facets: flag("facets"),
+            timeout: given.get_one::<Duration>("timeout").copied(),
             limit: given.get_one::<u32>("limit").copied().unwrap_or(20),
             sort: text("sort").unwrap_or_default(),
             after: text("after"),
@@ -619,12 +665,29 @@ mod tests {
     }
 
     #[test]
+    fn a_word_with_a_hyphen_is_excluded_wherever_it_stands() {
+        let given =
+            ["indexer", "--log", "warn", "search", "ubuntu", "-server", "--limit", "3", "-\"old one\"", "-h"];
+        let seen = arguments(given.map(OsString::from));
+        assert_eq!(seen[5..], [" -server", "--limit", "3", " -\"old one\"", "-h"].map(OsString::from));
+        let matches = command().try_get_matches_from(&seen[..9]).unwrap();
+        let Invocation::Search(options) = invocation(&matches, &mut Layers::defaults()).unwrap() else {
+            panic!("search expected")
+        };
+        assert_eq!(options.query, ["ubuntu", " -server", " -\"old one\""]);
+        assert_eq!(options.limit, 3);
+        let other = ["indexer", "--config", "search", "run", "-x"].map(OsString::from);
+        assert_eq!(arguments(other.clone()), other);
+    }
+
+    #[test]
     fn a_query_of_several_words_needs_no_quotes() {
         let matches =
             command().try_get_matches_from(["indexer", "search", "two", "words", "--json"]).unwrap();
         let Invocation::Search(options) = invocation(&matches, &mut Layers::defaults()).unwrap() else {
             panic!("search expected")
         };
-        assert_eq!((options.query.as_str(), options.json), ("two words", true));
+        assert_eq!(options.query, ["two", "words"]);
+        assert!(options.json);
     }
 }

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<(), CommandError> {
-    let matches = cli::command().get_matches();
+    let matches = cli::command().get_matches_from(cli::arguments(std::env::args_os()));
     let environment = |name: &str| std::env::var(name).ok();
     let mut layers = Layers::defaults();
     let root = nix::unistd::Uid::effective().is_root();

@@ -189,6 +189,14 @@ async fn ask<S: tea_runtime::Session<Client = deadpool_postgres::Client>>(
     database: &Database,
     session: S,
 ) -> Result<S::Output, CommandError> {
-    let mut client = database.pool.get().await.map_err(|error| db::pool_error(&error))?;
+    ask_with(&database.pool, session).await
+}
+
+/// Runs one session on a pool of its own.
+async fn ask_with<S: tea_runtime::Session<Client = deadpool_postgres::Client>>(
+    pool: &deadpool_postgres::Pool,
+    session: S,
+) -> Result<S::Output, CommandError> {
+    let mut client = pool.get().await.map_err(|error| db::pool_error(&error))?;
     Ok(session.run(&mut client).await?)
 }

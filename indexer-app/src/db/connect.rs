@@ -25,6 +25,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// was sent may stay unconfirmed.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
+/// How long a statement of a search may take at most.
+const SEARCH_MAX: Duration = Duration::from_secs(60);
+
 /// How long a session waits for a connection of the pool.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -127,6 +130,22 @@ impl Database {
             // Whoever cannot be told ends by itself a little later.
             let _ = tokio::time::timeout(CONNECT_MAX, told).await;
         }
+    }
+
+    /// A pool for searches, which read and never wait for the connections of what writes; nor do its statements go on for longer than
+    /// [`SEARCH_MAX`], whatever happens to who asked.
+    ///
+    /// # Errors
+    /// The pool cannot be made.
+    pub fn search_pool(&self, connections: usize) -> Result<Pool, DatabaseError> {
+        let mut config = self.config.clone();
+        let options = format!(
+            "{} -c default_transaction_read_only=on -c statement_timeout={}",
+            config.get_options().unwrap_or_default(),
+            SEARCH_MAX.as_millis()
+        );
+        config.options(options.trim_start()).application_name("indexer-search");
+        pool_with(config, &self.tls, connections)
     }
 
     /// Closes the pool, and ends the private server if we own it; returns when it has ended.

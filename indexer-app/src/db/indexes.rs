@@ -27,6 +27,18 @@ const WANTED: &[Wanted] = &[
     Wanted { name: "torrents_newest", table: "torrents", definition: "using btree (added_at)" },
     Wanted { name: "torrents_popular", table: "torrents", definition: "using btree (popularity, added_at)" },
     Wanted { name: "torrents_largest", table: "torrents", definition: "using btree (total_size)" },
+    Wanted {
+        name: "torrents_most_files",
+        table: "torrents",
+        definition: "using btree (file_count, added_at)",
+    },
+    // Only those that have some: most torrents have none, and a row whose indexed columns stay as they are is updated in place. With info-hashes: a hundred
+    // thousand may have one seeder, too many to be sorted while they are walked.
+    Wanted {
+        name: "torrent_stats_seeders",
+        table: "torrent_stats",
+        definition: "using btree (seeders desc, info_hash) where seeders > 0",
+    },
     // Numbers of transactions grow with the table, so a summary of a few KB does what a B-tree of 20 MB a million torrents would.
     Wanted {
         name: "torrents_stored_in",

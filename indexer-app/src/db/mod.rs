@@ -41,6 +41,7 @@ mod tls;
 mod tombstones;
 mod torrent;
 mod tsvector;
+mod vocabulary;
 
 pub use announces::{Announce, Announced, DecayPopularity, RecordAnnounces, SCORE_HALF_LIFE};
 pub use backlog::{
@@ -82,3 +83,4 @@ pub use text::storable;
 pub use tombstones::{BanHashes, BannedHashes, Bury, DeleteTorrents, StoredTorrent, StoredUnder, Unban};
 pub use torrent::{Discovery, Hashes, History, Listing, NewTorrent};
 pub use tsvector::TsVector;
+pub use vocabulary::{LearnWords, Learned, VOCABULARY_MAX};

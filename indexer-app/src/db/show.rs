@@ -58,6 +58,16 @@ impl HashQuery {
         self.v2.is_none() || self.v2 == hashes.v2()
     }
 
+    /// The first and the last key that begin so.
+    pub(super) fn bounds(&self) -> (&[u8; 20], &[u8; 20]) {
+        (&self.low, &self.high)
+    }
+
+    /// The v2 hash, if it was one.
+    pub(super) fn v2(&self) -> Option<&[u8; 32]> {
+        self.v2.as_ref()
+    }
+
     /// The one key that is meant, when it is written in full.
     pub fn key(&self) -> Option<InfoHash> {
         (self.low == self.high).then(|| InfoHash::from_bytes(self.low))

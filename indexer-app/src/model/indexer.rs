@@ -31,8 +31,8 @@ use super::{
 };
 use crate::db::{
     Announce, BacklogRelease, BacklogRenew, BacklogSize, BacklogTake, BacklogTakeThese, DecayPopularity,
-    Discovery, DropInfoDicts, Failure, LoadInfoDict, NewInfoDict, Reindex, RunEnd, RunProgress, RunReport,
-    SaveProgress, SaveRunCounts, ScrapesDue, Tidy,
+    Discovery, DropInfoDicts, Failure, LearnWords, LoadInfoDict, NewInfoDict, Reindex, RunEnd, RunProgress,
+    RunReport, SaveProgress, SaveRunCounts, ScrapesDue, Tidy, VOCABULARY_MAX,
 };
 
 /// How often what is due is done. 25 ms is far below the pace of one query a second to a remote, and costs a
@@ -51,6 +51,12 @@ const REPORT_EVERY: u64 = 10;
 
 /// Seconds between two removals of what the database keeps beyond its bounds.
 const TIDY_EVERY: u64 = 600;
+
+/// Seconds between two looks for words of new names, when there were few; else the next one follows after a second.
+const LEARN_EVERY: u64 = 30;
+
+/// Names whose words are learned at a time: a thousand take about 10 ms of the database's time.
+const LEARNED_MAX: u32 = 1_000;
 
 /// Seconds between two looks for popular torrents whose size is not known, while none waits to be asked about.
 const POPULAR_EVERY: u64 = 60;
@@ -134,6 +140,10 @@ pub struct Indexer {
     /// Names of bootstrap nodes that are being looked up.
     names_pending: usize,
     seconds: u64,
+    /// Words of names are being learned.
+    learning: bool,
+    /// The second in which that is done next.
+    learns_at: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,6 +217,8 @@ impl Program for Indexer {
             wanted: plan.only.clone(),
             names_pending: 0,
             seconds: 0,
+            learning: false,
+            learns_at: LEARN_EVERY,
             plan,
         };
         if let Some(duration) = model.plan.duration {
@@ -603,6 +615,11 @@ impl Indexer {
             if self.seconds.is_multiple_of(RENEW_EVERY) {
                 let owner = self.plan.owner.clone();
                 cmd.perform(effect(BacklogRenew { owner, lease: LEASE }, Answer::Renewed));
+            }
+            if !self.learning && self.seconds >= self.learns_at {
+                self.learning = true;
+                let learn = LearnWords { names: LEARNED_MAX, words_max: VOCABULARY_MAX };
+                cmd.perform(effect(learn, Answer::Learned));
             }
             if self.seconds.is_multiple_of(TIDY_EVERY) {
                 cmd.perform(effect(Tidy { limits: self.plan.tidy }, Answer::Tidied));

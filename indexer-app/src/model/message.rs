@@ -6,7 +6,10 @@ use deadpool_postgres::Client;
 use tea_runtime::{Datagram, Db, Effect, Fault, Incoming, SessionError, Signal, StreamEvent, SubEvent};
 
 use crate::{
-    db::{Announced, BacklogFailed, BacklogGain, Beyond, Expired, Known, ReindexTurn, Stored, Taken, Tidied},
+    db::{
+        Announced, BacklogFailed, BacklogGain, Beyond, Expired, Known, Learned, ReindexTurn, Stored, Taken,
+        Tidied,
+    },
     status::Snapshot,
 };
 
@@ -127,6 +130,8 @@ pub enum Answer {
     Reindexed(Result<ReindexTurn, SessionError>),
     /// Torrents whose score has decayed were made less popular.
     Decayed(Result<u64, SessionError>),
+    /// Words of names were learned.
+    Learned(Result<Learned, SessionError>),
     /// Popular torrents that should be scraped.
     Popular(Result<Vec<krpc::InfoHash>, SessionError>),
     /// The run's numbers were written; whether these were its last.

@@ -20,9 +20,11 @@ use crate::{
 /// How soon after its storing a torrent must be found.
 const FOUND_WITHIN: Duration = Duration::from_secs(2);
 
+/// The results of a search; the last line, which tells of the page, left out.
 fn lines(text: &[u8]) -> Vec<Value> {
     let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+    let values = lines.map(|line| serde_json::from_slice::<Value>(line).unwrap());
+    values.filter(|value| value.get("page").is_none()).collect()
 }
 
 /// That a search for a word of its name finds the torrent.

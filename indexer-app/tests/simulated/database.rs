@@ -8,10 +8,10 @@ use std::{
 use indexer_app::{
     db::{
         Announced, BacklogFail, BacklogFailed, BacklogGain, BacklogNew, BacklogPut, BacklogRelease,
-        BacklogRenew, BacklogSize, BacklogTake, Bury, DecayPopularity, Known, KnownHashes, NewTorrent,
-        NodeVisit, RecordAnnounces, Reindex, ReindexTurn, RunCount, RunEnd, RunProgress, RunReport, RunStage,
-        SaveIdentity, SaveNodes, SaveRunCounts, ScrapesDue, SeenAgain, StageTimes, StoreTorrents, Stored,
-        SwarmSize, Taken, Tidied, Tidy,
+        BacklogRenew, BacklogSize, BacklogTake, Bury, DecayPopularity, Known, KnownHashes, LearnWords,
+        Learned, NewTorrent, NodeVisit, RecordAnnounces, Reindex, ReindexTurn, RunCount, RunEnd, RunProgress,
+        RunReport, RunStage, SaveIdentity, SaveNodes, SaveRunCounts, ScrapesDue, SeenAgain, StageTimes,
+        StoreTorrents, Stored, SwarmSize, Taken, Tidied, Tidy,
     },
     model::{AppEffect, Msg},
     status::Snapshot,
@@ -112,6 +112,7 @@ impl FakeDatabase {
             .or_try(|_: &Tidy| Tidied::default())
             .or_try(|_: &DecayPopularity| 0)
             .or_try(|_: &Reindex| ReindexTurn::Finished)
+            .or_try(|_: &LearnWords| Learned::default())
             .or_try(|save: &SaveIdentity| self.identity.extend(save.values.clone()))
             .or_try(|end: &RunEnd| self.ended = Some(end.ended.clone()))
             .message();

@@ -16,6 +16,7 @@ mod expiry;
 mod foreign;
 mod migration;
 mod nodes;
+mod query;
 mod refusals;
 mod reindex;
 mod search;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use krpc::InfoHash;
 use tea_runtime::Context;
 
-use super::{BACKLOG_REST, Closing, Indexer};
+use super::{BACKLOG_REST, Closing, Indexer, LEARN_EVERY, LEARNED_MAX};
 use crate::{
     db::{Discovery, Known, NewTorrent, Taken},
     model::{message::Answer, storage::put_back},
@@ -198,6 +198,15 @@ impl Indexer {
             Answer::Reindexed(result) => {
                 storage.note(&result, now);
                 self.reindexing.turned(&result, now);
+            }
+            Answer::Learned(result) => {
+                storage.note(&result, now);
+                self.learning = false;
+                // As many as were asked for: there are more.
+                self.learns_at = match result {
+                    Ok(learned) if learned.names >= u64::from(LEARNED_MAX) => self.seconds + 1,
+                    _ => self.seconds + LEARN_EVERY,
+                };
             }
             Answer::Counted(result) => {
                 storage.note(&result, now);

@@ -1,0 +1,256 @@
+//! Queries of lexemes (`tsquery`) that what is asked for implies.
+
+use crate::{
+    query::{Clause, Expr, Number, Range, Term, Text, mark},
+    search::Stage,
+};
+
+/// Values of a number that are asked for one by one.
+const VALUES_MAX: u64 = 128;
+
+/// Greatest season and year that a torrent can have.
+const SEASON_MAX: u64 = 99;
+
+/// What one of the two indexes of lexemes knows of a condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Bound {
+    /// What holds for all that match; `None`: anything may.
+    pub(super) query: Option<String>,
+    /// A lexeme must be there, so that the index can be asked.
+    pub(super) anchored: bool,
+    /// Nothing in the condition was left out, though it may have been made wider.
+    pub(super) complete: bool,
+    /// It says exactly the same as the condition.
+    pub(super) exact: bool,
+}
+
+impl Bound {
+    const NOTHING: Self = Self { query: None, anchored: false, complete: false, exact: false };
+
+    /// What holds for all of the conditions: those that were put together.
+    pub(super) fn all(bounds: impl IntoIterator<Item = Self>) -> Self {
+        let mut whole = Self { query: None, anchored: false, complete: true, exact: true };
+        let mut queries = Vec::new();
+        for bound in bounds {
+            whole.anchored |= bound.anchored;
+            whole.complete &= bound.complete;
+            whole.exact &= bound.exact;
+            queries.extend(bound.query);
+        }
+        whole.query = (!queries.is_empty()).then(|| queries.join(" & "));
+        whole
+    }
+
+    fn any(bounds: Vec<Self>) -> Self {
+        if bounds.iter().any(|bound| bound.query.is_none()) {
+            return Self::NOTHING;
+        }
+        let (anchored, complete, exact) = (
+            bounds.iter().all(|bound| bound.anchored),
+            bounds.iter().all(|bound| bound.complete),
+            bounds.iter().all(|bound| bound.exact),
+        );
+        let queries: Vec<String> = bounds.into_iter().filter_map(|bound| bound.query).collect();
+        Self { query: Some(format!("({})", queries.join(" | "))), anchored, complete, exact }
+    }
+}
+
+/// What an index knows of a single condition.
+pub(super) enum Leaf {
+    /// Exactly this.
+    Exact(String),
+    /// That this must hold at least.
+    Wider(String),
+    /// Nothing.
+    Unknown,
+}
+
+/// What follows for the index of names and marks.
+pub(super) fn of_names(expr: &Expr, stage: Stage, single_files: bool) -> Bound {
+    bound(expr, false, &|term| in_names(term, stage, single_files))
+}
+
+/// What follows for the index of paths, which has the words of names too, and no positions.
+pub(super) fn of_paths(expr: &Expr, stage: Stage) -> Bound {
+    bound(expr, false, &|term| in_paths(term, stage))
+}
+
+fn bound(expr: &Expr, negated: bool, leaf: &impl Fn(&Term) -> Leaf) -> Bound {
+    let parts = |parts: &[Expr]| parts.iter().map(|part| bound(part, negated, leaf)).collect::<Vec<_>>();
+    match expr {
+        Expr::Not(inner) => bound(inner, !negated, leaf),
+        Expr::All(inner) if !negated => Bound::all(parts(inner)),
+        Expr::Any(inner) if negated => Bound::all(parts(inner)),
+        Expr::All(inner) | Expr::Any(inner) => Bound::any(parts(inner)),
+        Expr::Term(term) => match leaf(term) {
+            Leaf::Exact(query) if negated => {
+                Bound { query: Some(format!("!({query})")), anchored: false, complete: true, exact: true }
+            }
+            Leaf::Exact(query) => {
+                Bound { query: Some(format!("({query})")), anchored: true, complete: true, exact: true }
+            }
+            Leaf::Wider(query) if !negated => {
+                Bound { query: Some(format!("({query})")), anchored: true, complete: true, exact: false }
+            }
+            // Where more is found than is asked for, nothing is known of the rest.
+            Leaf::Wider(_) | Leaf::Unknown => Bound::NOTHING,
+        },
+    }
+}
+
+/// What `torrents.tsv` knows of a condition.
+pub(super) fn in_names(term: &Term, stage: Stage, single_files: bool) -> Leaf {
+    match term {
+        Term::Text(text) if stage == Stage::Names => Leaf::Exact(words(text, true)),
+        // The name is the path.
+        Term::File(text) if stage == Stage::Names && single_files => Leaf::Exact(words(text, true)),
+        Term::Trait(of, value) => Leaf::Exact(quoted(&mark(*of, value), false)),
+        Term::Number(of, range) => values(*of, *range).map_or(Leaf::Unknown, Leaf::Exact),
+        _ => Leaf::Unknown,
+    }
+}
+
+/// What `torrent_files.paths` knows of a condition.
+pub(super) fn in_paths(term: &Term, stage: Stage) -> Leaf {
+    match term {
+        _ if stage == Stage::Names => Leaf::Unknown,
+        Term::Text(text) if text.clauses().iter().all(|clause| clause.len() == 1) => {
+            Leaf::Exact(words(text, false))
+        }
+        // Whether they are neighbours, and whether they stand in a path and not in the name, has to be looked up.
+        Term::Text(text) | Term::File(text) => Leaf::Wider(words(text, false)),
+        _ => Leaf::Unknown,
+    }
+}
+
+/// The words that names are ranked by: all that are asked for and not excluded; `None` when there are none.
+pub(super) fn ranked(expr: &Expr) -> Option<String> {
+    let join = |parts: &[Expr], sign: &str| {
+        let parts: Vec<String> = parts.iter().filter_map(ranked).collect();
+        (!parts.is_empty()).then(|| format!("({})", parts.join(sign)))
+    };
+    match expr {
+        Expr::All(parts) => join(parts, " & "),
+        Expr::Any(parts) => join(parts, " | "),
+        Expr::Term(Term::Text(text)) => Some(format!("({})", words(text, true))),
+        Expr::Term(_) | Expr::Not(_) => None,
+    }
+}
+
+fn words(text: &Text, placed: bool) -> String {
+    let clauses = text.clauses();
+    let clauses: Vec<String> = clauses.iter().map(|clause| format!("({})", joined(clause, placed))).collect();
+    clauses.join(" & ")
+}
+
+fn joined(clause: &Clause, placed: bool) -> String {
+    let mut query = String::new();
+    for (index, lexeme) in clause.iter().enumerate() {
+        if index > 0 {
+            query.push_str(&if placed { format!(" <{}> ", lexeme.distance) } else { " & ".to_owned() });
+        }
+        query.push_str(&quoted(&lexeme.text, lexeme.prefix));
+    }
+    query
+}
+
+/// Tokens are letters and digits; quoted all the same, so that nothing depends on it.
+fn quoted(lexeme: &str, prefix: bool) -> String {
+    let sign = if prefix { ":*" } else { "" };
+    format!("'{}'{sign}", lexeme.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// Years, seasons and episodes, which are marks. Years that are too many are looked up in their column; of episodes all those are taken
+/// that are not too few.
+fn values(of: Number, range: Range) -> Option<String> {
+    let of_value: fn(u16) -> String = match of {
+        Number::Year => crate::kinds::year_mark,
+        Number::Season => crate::kinds::season_mark,
+        Number::Episode => crate::kinds::episode_mark,
+        Number::Size | Number::Files | Number::Seeders | Number::Leechers => return None,
+    };
+    let low = range.low.unwrap_or(0);
+    let high = range.high.unwrap_or(u64::MAX).min(if of == Number::Season { SEASON_MAX } else { u64::MAX });
+    let list = |low: u64, high: u64| {
+        let values = (low..=high).filter_map(|value| u16::try_from(value).ok());
+        let marks: Vec<String> = values.map(|value| quoted(&of_value(value), false)).collect();
+        // A list of nothing is what nothing has.
+        if marks.is_empty() { quoted(&of_value(u16::MAX), false) } else { marks.join(" | ") }
+    };
+    if low > high {
+        return Some(list(1, 0));
+    }
+    if high - low < VALUES_MAX {
+        return Some(list(low, high));
+    }
+    if of == Number::Year {
+        return None;
+    }
+    let any = quoted(of_value(0).trim_end_matches('0'), true);
+    Some(if low == 0 { any } else { format!("{any} & !({})", list(low.saturating_sub(VALUES_MAX), low - 1)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::parse;
+
+    fn names(text: &str) -> Bound {
+        of_names(&parse(text).expr.unwrap(), Stage::Names, false)
+    }
+
+    fn paths(text: &str) -> Bound {
+        of_paths(&parse(text).expr.unwrap(), Stage::Paths)
+    }
+
+    #[test]
+    fn words_and_marks_are_one_query() {
+        let bound = names("Foo \"bar baz\" -qux* type:video|audio");
+        assert_eq!(
+            bound.query.unwrap(),
+            "(('foo')) & (('bar' <1> 'baz')) & !(('qux':*)) & ((':t:video') | (':t:audio'))"
+        );
+        assert!(bound.anchored && bound.complete && bound.exact);
+        assert!(!names("-foo").anchored);
+        assert!(!names("foo OR -bar").anchored);
+        assert_eq!(names("-(a OR -b)").query.unwrap(), "!(('a')) & (('b'))");
+    }
+
+    #[test]
+    fn what_the_index_does_not_know_leaves_the_rest() {
+        let bound = names("foo size:>1gb");
+        assert_eq!(bound.query.unwrap(), "(('foo'))");
+        assert!(bound.anchored && !bound.complete);
+        assert_eq!(names("foo OR size:>1gb"), Bound::NOTHING);
+        let bound = names("a (b OR size:>1gb) (c OR d)");
+        assert_eq!(bound.query.unwrap(), "(('a')) & ((('c')) | (('d')))");
+    }
+
+    #[test]
+    fn the_index_of_paths_knows_no_neighbours() {
+        let bound = paths("a \"b c\"");
+        assert_eq!(bound.query.unwrap(), "(('a')) & (('b' & 'c'))");
+        assert!(bound.complete && !bound.exact);
+        assert_eq!(paths("-\"b c\" -file:d").query, None, "what is excluded may stand apart or in the name");
+        assert!(paths("-a b").exact);
+        assert_eq!(paths("file:a type:video").query.unwrap(), "(('a'))");
+    }
+
+    #[test]
+    fn numbers_of_the_work_are_marks() {
+        assert_eq!(names("season:2 episode:5").query.unwrap(), "(':s:02') & (':e:05')");
+        assert_eq!(names("year:1999..2001").query.unwrap(), "(':y:1999' | ':y:2000' | ':y:2001')");
+        assert_eq!(names("year:>1999").query, None);
+        assert_eq!(names("season:>97").query.unwrap(), "(':s:98' | ':s:99')");
+        assert_eq!(names("season:>99").query.unwrap(), "(':s:65535')");
+        assert_eq!(names("episode:>1").query.unwrap(), "(':e:':* & !(':e:00' | ':e:01'))");
+        assert_eq!(names("episode:>=0").query.unwrap(), "(':e:':*)");
+    }
+
+    #[test]
+    fn names_are_ranked_by_what_is_asked_for() {
+        let query = |text| ranked(&parse(text).expr.unwrap());
+        assert_eq!(query("a -b size:>1 (c OR type:video)").unwrap(), "((('a')) & ((('c'))))");
+        assert_eq!(query("-a type:video"), None);
+    }
+}

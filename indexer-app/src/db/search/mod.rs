@@ -1,0 +1,304 @@
+//! The statements of a search: see [`crate::search`] for what they mean and how they are chosen.
+
+mod access;
+mod condition;
+mod estimate;
+mod facets;
+mod lexemes;
+mod order;
+mod parameters;
+mod recheck;
+mod suggest;
+
+use std::time::{Duration, Instant, SystemTime};
+
+use deadpool_postgres::{Client, Transaction};
+use tea_runtime::{Session, SessionError};
+use tokio_postgres::Row;
+
+use self::{
+    access::{End, Got},
+    condition::Conditions,
+    order::{Order, microseconds, time_of},
+    parameters::Parameters,
+    recheck::look_into,
+};
+use super::{HashQuery, error::session_error, show::summary, statement};
+use crate::{
+    query::{Expr, Query, Term, parse},
+    search::{Count, Cursor, Facets, Hit, PAGE_MAX, Page, Position, Request, Sort, Stage},
+};
+
+/// Packed bytes of a file list that are unpacked to look for words or the path that matched.
+const UNPACK_BYTES_MAX: i64 = 256 << 10;
+
+/// Rounds in which a page is filled when rows may not match after all.
+const ROUNDS_MAX: usize = 4;
+
+/// SQLSTATE of a statement that took too long.
+const QUERY_CANCELED: &str = "57014";
+
+/// One page of results. Never fails for what was typed; costs some milliseconds whatever it was. What takes longer than
+/// [`Request::timeout`] is ended by the server: `SessionError::Database` with the code 57014.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// What is searched for.
+    pub request: Request,
+}
+
+impl Session for Search {
+    type Client = Client;
+    type Output = Page;
+
+    async fn run(self, client: &mut Client) -> Result<Page, SessionError> {
+        let Request { query, sort, limit, cursor, facets, timeout } = self.request;
+        let Query { expr, hash, notes } = parse(&query);
+        let now = time_of(microseconds(SystemTime::now()));
+        let as_of = cursor.map_or(now, |cursor| time_of(cursor.as_of_us));
+        let transaction = client
+            .build_transaction()
+            .read_only(true)
+            .start()
+            .await
+            .map_err(|error| session_error(&error))?;
+        let clock = Clock::start(&transaction, timeout).await?;
+        let ranked = expr.as_ref().and_then(lexemes::ranked);
+        let searching = Searching {
+            clock: &clock,
+            rows: estimate::torrents(&clock).await?,
+            expr: expr.as_ref(),
+            hash,
+            order: Order::of(sort, ranked.is_some()),
+            ranked,
+            limit: limit.clamp(1, PAGE_MAX) as usize,
+            as_of,
+            names: Conditions::of(expr.as_ref(), Stage::Names, as_of),
+            paths: Conditions::of(expr.as_ref(), Stage::Paths, as_of),
+        };
+        let mut page = searching.page(cursor).await?;
+        if facets {
+            page.facets = Some(searching.facets_of(&page).await?);
+        }
+        if page.hits.is_empty() && page.next.is_none() && cursor.is_none() {
+            page.did_you_mean = searching.did_you_mean().await?;
+        }
+        transaction.commit().await.map_err(|error| session_error(&error))?;
+        Ok(Page { notes, ..page })
+    }
+}
+
+/// A transaction whose statements all together have so much time.
+struct Clock<'a> {
+    transaction: &'a Transaction<'a>,
+    ends: Instant,
+    timeout: Duration,
+}
+
+impl<'a> Clock<'a> {
+    async fn start(transaction: &'a Transaction<'a>, timeout: Duration) -> Result<Self, SessionError> {
+        let timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(3_600));
+        // Rows are fetched by an index or not at all. What is found is kept in memory while it is sorted: a few MB.
+        let settings = format!(
+            "set local statement_timeout = {}; set local enable_seqscan = off; set local work_mem = '32MB'",
+            timeout.as_millis()
+        );
+        transaction.batch_execute(&settings).await.map_err(|error| session_error(&error))?;
+        Ok(Self { transaction, ends: Instant::now() + timeout, timeout })
+    }
+
+    async fn rows(&self, sql: &str, parameters: &Parameters) -> Result<Vec<Row>, SessionError> {
+        let left = self.ends.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let message = "canceling search due to its timeout".to_owned();
+            return Err(SessionError::Database { code: QUERY_CANCELED.to_owned(), message });
+        }
+        if left < self.timeout / 2 {
+            let setting = format!("set local statement_timeout = {}", left.as_millis().max(1));
+            self.transaction.batch_execute(&setting).await.map_err(|error| session_error(&error))?;
+        }
+        self.transaction.query_typed(sql, &parameters.typed()).await.map_err(|error| session_error(&error))
+    }
+}
+
+struct Searching<'a> {
+    clock: &'a Clock<'a>,
+    /// Torrents that there are, as estimated.
+    rows: f64,
+    expr: Option<&'a Expr>,
+    hash: Option<HashQuery>,
+    order: Order,
+    /// The words that names are ranked by.
+    ranked: Option<String>,
+    limit: usize,
+    as_of: SystemTime,
+    names: Conditions<'a>,
+    paths: Conditions<'a>,
+}
+
+/// What a stage gave.
+#[derive(Default)]
+struct Found {
+    hits: Vec<Hit>,
+    /// Where the stage goes on, if it does.
+    more: Option<Position>,
+    count: u64,
+    exact: bool,
+    approximate: bool,
+}
+
+impl Searching<'_> {
+    async fn page(&self, cursor: Option<Cursor>) -> Result<Page, SessionError> {
+        if cursor.is_none()
+            && let Some(hit) = self.by_hash().await?
+        {
+            return Ok(page_of(vec![hit], None, Count { number: 1, exact: true }, false));
+        }
+        let as_of_us = microseconds(self.as_of);
+        let to = |stage, after| Some(Cursor { stage, as_of_us, after });
+        let (stage, after) = cursor.map_or((Stage::Names, None), |cursor| (cursor.stage, cursor.after));
+        let mut found = match stage {
+            Stage::Names => self.stage(&self.names, after, self.limit).await?,
+            Stage::Paths => Found { exact: true, ..Found::default() },
+        };
+        let mut next = None;
+        if found.more.is_some() {
+            next = to(Stage::Names, found.more);
+        } else if self.has_paths() {
+            // A page that names have just filled is followed by one of paths, if there are any.
+            let room = self.limit - found.hits.len();
+            let after = after.filter(|_| stage == Stage::Paths);
+            let paths = self.stage(&self.paths, after, room.max(1)).await?;
+            found.count += paths.count;
+            found.exact &= paths.exact;
+            found.approximate |= paths.approximate;
+            if room == 0 {
+                next = (!paths.hits.is_empty() || paths.more.is_some()).then_some(Cursor {
+                    stage: Stage::Paths,
+                    as_of_us,
+                    after: None,
+                });
+            } else {
+                next = paths.more.and_then(|more| to(Stage::Paths, Some(more)));
+                found.hits.extend(paths.hits);
+            }
+        }
+        let count = Count { number: found.count, exact: found.exact };
+        Ok(page_of(found.hits, next, count, found.approximate))
+    }
+
+    /// The facets of what the page is of.
+    async fn facets_of(&self, page: &Page) -> Result<Facets, SessionError> {
+        let by_name = self.facets(&self.names, page.count.exact.then_some(page.count.number)).await?;
+        if by_name.sampled > 0 || !by_name.exact || !self.has_paths() {
+            return Ok(by_name);
+        }
+        self.facets(&self.paths, None).await
+    }
+
+    /// Whether paths can match what names do not: they have the words of the name and more.
+    fn has_paths(&self) -> bool {
+        let mut wanted = self.paths.has_file_terms;
+        if let Some(expr) = self.expr {
+            expr.for_each_term(&mut |term, negated| wanted |= !negated && matches!(term, Term::Text(_)));
+        }
+        wanted
+    }
+
+    /// The torrent whose hash was typed.
+    async fn by_hash(&self) -> Result<Option<Hit>, SessionError> {
+        let Some(hash) = self.hash else { return Ok(None) };
+        let Some(key) = hash.key() else { return Ok(None) };
+        let mut p = Parameters::default();
+        let sql = format!(
+            "select {COLUMNS} from torrents t left join torrent_stats s using (info_hash)
+             where t.info_hash = coalesce((select info_hash from aliases where alias = {key}), {key})",
+            key = p.bytes(key.as_bytes())
+        );
+        let rows = self.clock.rows(&sql, &p).await?;
+        let found = rows.first().map(summary).transpose()?.filter(|torrent| hash.admits(&torrent.hashes));
+        Ok(found.map(|torrent| Hit { torrent, relevance: 0.0, matched_file: None }))
+    }
+
+    /// Torrents of a stage from a position on, as many as there is room for.
+    async fn stage(
+        &self,
+        conditions: &Conditions<'_>,
+        after: Option<Position>,
+        room: usize,
+    ) -> Result<Found, SessionError> {
+        let estimate = self.estimate(conditions).await?;
+        let mut access = self.choose(conditions, &estimate, room);
+        let mut found = Found { count: estimate.hits as u64, ..Found::default() };
+        let mut positions: Vec<Position> = Vec::new();
+        let mut at = after;
+        for _ in 0..ROUNDS_MAX {
+            let want = room - found.hits.len() + 1;
+            let Got { rows, end, count, approximate } = self.get(conditions, &mut access, at, want).await?;
+            if let Some(count) = count {
+                (found.count, found.exact) = (count, !approximate && !conditions.is_wider);
+            }
+            found.approximate |= approximate;
+            let full = rows.len() == want;
+            for row in &rows {
+                let key: i64 = statement::column(row, "key")?;
+                let mut hit = hit(row, self.order.is(Sort::Relevance), key)?;
+                let position = position(&hit, key);
+                if conditions.is_names() || self.look_at(conditions, row, &mut hit)? {
+                    if found.hits.len() == room {
+                        found.more = positions.last().copied();
+                        return Ok(found);
+                    }
+                    found.hits.push(hit);
+                    positions.push(position);
+                } else {
+                    // It has the words, but elsewhere or not as neighbours; others may too.
+                    found.exact = false;
+                }
+                at = Some(position);
+            }
+            if !full {
+                if let End::Window(position) = end {
+                    // What is left out here is on the next page.
+                    (found.more, found.exact) = (Some(position), false);
+                    found.approximate = true;
+                } else if after.is_none() && !approximate {
+                    (found.count, found.exact) = (found.hits.len() as u64, true);
+                }
+                return Ok(found);
+            }
+        }
+        found.more = at;
+        Ok(found)
+    }
+
+    /// Looks into the files of a torrent that paths were searched for: whether it matches after all, and by which path.
+    fn look_at(&self, conditions: &Conditions<'_>, row: &Row, hit: &mut Hit) -> Result<bool, SessionError> {
+        let Some(expr) = self.expr else { return Ok(true) };
+        let fmt = statement::column::<i16>(row, "fmt")?;
+        let data = statement::column::<&[u8]>(row, "data")?;
+        let known: Vec<bool> =
+            if conditions.is_wider { statement::column(row, "known")? } else { Vec::new() };
+        let (holds, path) =
+            look_into(expr, &hit.torrent.name, fmt, data, conditions.is_wider.then_some(&known));
+        hit.matched_file = path;
+        Ok(holds)
+    }
+}
+
+fn page_of(hits: Vec<Hit>, next: Option<Cursor>, count: Count, approximate: bool) -> Page {
+    Page { hits, next, count, approximate, notes: Vec::new(), facets: None, did_you_mean: None }
+}
+
+/// The columns of a result, but for how it is sorted.
+const COLUMNS: &str =
+    "t.info_hash, t.v2, t.name, t.total_size, t.file_count, t.kind, t.added_at, t.popularity,
+    s.seeders, s.leechers, s.scrape_nodes, s.scrape_whole, s.scraped_at";
+
+fn position(hit: &Hit, key: i64) -> Position {
+    Position { key, added_us: microseconds(hit.torrent.added_at), info_hash: hit.torrent.hashes.canonical() }
+}
+
+fn hit(row: &Row, by_relevance: bool, key: i64) -> Result<Hit, SessionError> {
+    let relevance = if by_relevance { key as f64 / 1e9 } else { 0.0 };
+    Ok(Hit { torrent: summary(row)?, relevance, matched_file: None })
+}

@@ -1,0 +1,75 @@
+//! Looking into the files of a torrent that may match: whether it does, and by which path.
+
+use crate::{
+    file_list,
+    query::{Clause, Expr, Lexeme, Term, Text, holds, placed},
+};
+
+/// Tokens with their positions.
+type Tokens = Vec<(u32, String)>;
+
+/// Whether the torrent matches, and the path that has most of the words. `known` says of all terms that are no words whether they hold;
+/// without it the torrent is known to match. A list that is too long to be unpacked is believed.
+pub(super) fn look_into(
+    expr: &Expr,
+    name: &str,
+    fmt: i16,
+    data: &[u8],
+    known: Option<&Vec<bool>>,
+) -> (bool, Option<String>) {
+    let Ok(files) = file_list::unpack(fmt, data) else { return (true, None) };
+    let paths: Vec<String> = files.iter().map(|(path, _)| path.join("/")).collect();
+    let texts = Texts { name: placed(name), paths: paths.iter().map(|path| placed(path)).collect() };
+    if let Some(known) = known {
+        let mut known = known.iter().copied();
+        if !texts.matches(expr, &mut known) {
+            return (false, None);
+        }
+    }
+    let wanted = wanted(expr);
+    // The first of the best: `max_by_key` would give the last.
+    let best = texts.paths.iter().zip(&paths).rev().max_by_key(|(tokens, _)| {
+        wanted.iter().filter(|lexeme| tokens.iter().any(|(_, token)| lexeme.is(token))).count()
+    });
+    (true, best.map(|(_, path)| path.clone()))
+}
+
+/// What is asked for and not excluded.
+fn wanted(expr: &Expr) -> Vec<Lexeme> {
+    let mut wanted = Vec::new();
+    expr.for_each_term(&mut |term, negated| {
+        if let (Term::Text(text) | Term::File(text), false) = (term, negated) {
+            wanted.extend(text.clauses().into_iter().flatten());
+        }
+    });
+    wanted
+}
+
+struct Texts {
+    name: Tokens,
+    paths: Vec<Tokens>,
+}
+
+impl Texts {
+    /// Every term is looked at, so that each takes what is known of it.
+    fn matches(&self, expr: &Expr, known: &mut impl Iterator<Item = bool>) -> bool {
+        match expr {
+            Expr::All(parts) => parts.iter().fold(true, |so_far, part| self.matches(part, known) && so_far),
+            Expr::Any(parts) => parts.iter().fold(false, |so_far, part| self.matches(part, known) || so_far),
+            Expr::Not(inner) => !self.matches(inner, known),
+            Expr::Term(Term::Text(text)) => self.have(text),
+            Expr::Term(Term::File(text)) => {
+                let clauses = text.clauses();
+                self.paths.iter().any(|path| clauses.iter().all(|clause| holds(clause, path)))
+            }
+            Expr::Term(_) => known.next().unwrap_or(false),
+        }
+    }
+
+    /// Words may stand apart, in the name and in paths; neighbours stand together in one of them.
+    fn have(&self, text: &Text) -> bool {
+        let has =
+            |clause: &Clause| holds(clause, &self.name) || self.paths.iter().any(|path| holds(clause, path));
+        text.clauses().iter().all(has)
+    }
+}
