@@ -220,7 +220,7 @@ async fn peers_of(name: &TorrentName) -> Vec<SocketAddr> {
         match tokio::net::lookup_host(text.as_str()).await {
             Ok(found) => peers.extend(found.filter(|peer| peer.port() != 0)),
             Err(error) => {
-                eprint_line(&format!("{}: the peer {text:?} of the link is of no use: {error}", name.key))
+                eprint_line(&format!("{}: the peer {text:?} of the link is of no use: {error}", name.key));
             }
         }
     }

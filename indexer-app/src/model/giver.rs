@@ -254,7 +254,7 @@ impl Giver {
     }
 
     /// Info dicts to be asked of the database, since the last call.
-    pub(super) fn to_load(&mut self) -> Vec<InfoHash> {
+    pub(super) fn loads(&mut self) -> Vec<InfoHash> {
         std::mem::take(&mut self.to_load)
     }
 

@@ -459,7 +459,7 @@ impl Indexer {
 
     /// Does what is wanted on connections on which we give, and asks the database for what is missing.
     fn give(&mut self, now: Duration, cmd: &mut Cmd<Self>) {
-        for asked in self.giver.to_load() {
+        for asked in self.giver.loads() {
             let load = LoadInfoDict { info_hash: asked };
             cmd.perform(effect(load, move |result| Answer::InfoDict { asked, result }));
         }

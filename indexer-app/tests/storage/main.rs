@@ -19,5 +19,6 @@ mod nodes;
 mod query;
 mod refusals;
 mod reindex;
+mod requests;
 mod search;
 mod torrents;
