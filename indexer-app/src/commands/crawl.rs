@@ -28,7 +28,7 @@ use crate::{
     },
     model::{
         AppEffect, DiskPlan, Ending, Flags, GivingPlan, Indexer, KEPT_MAX, LOOKUPS_PER_FETCH, Msg, Plan,
-        UtpPlan,
+        UtpPlan, VISITORS_MAX,
         identity::{self, Kept},
     },
     settings::{Profile, Settings},
@@ -420,10 +420,11 @@ fn owner(settings: &Settings) -> Result<String, CommandError> {
     Ok(format!("{}:{}", host.to_string_lossy(), settings.data_dir.display()))
 }
 
-/// Sockets that fetches may use, after the limit was raised as far as the system allows.
+/// Sockets that fetches and visitors may use, after the limit was raised as far as the system allows.
 fn raise_file_limit(settings: &Settings) -> usize {
     let others = OTHER_SOCKETS + settings.port_addresses().len() as u64;
-    let wanted = settings.fetches as u64 * 4 + others;
+    let visitors = if settings.accept_port.is_some() { VISITORS_MAX as u64 } else { 0 };
+    let wanted = settings.fetches as u64 * 4 + visitors + others;
     let limit = match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((soft, hard)) if soft < wanted => {
             let target = wanted.min(hard);

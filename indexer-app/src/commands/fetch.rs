@@ -118,7 +118,7 @@ async fn fetch(
 ) -> Result<(), CommandError> {
     let mut wanted = Vec::new();
     for (_, name) in names {
-        let peers = peers_of(&name).await;
+        let peers = peers_of(&name, settings.loopback_only()).await;
         wanted.push(Wanted { name, peers, state: None, requested_at: now() });
     }
     // What is there is shown at once.
@@ -213,10 +213,14 @@ async fn end_participant<T>(participant: &mut Option<impl Future<Output = T> + U
     }
 }
 
-/// The endpoints of the peers that a link names; names of hosts are looked up.
-async fn peers_of(name: &TorrentName) -> Vec<SocketAddr> {
+/// The endpoints of the peers that a link names; names of hosts are looked up, unless nobody outside is to be spoken to.
+async fn peers_of(name: &TorrentName, loopback_only: bool) -> Vec<SocketAddr> {
     let mut peers = Vec::new();
     for text in &name.peers {
+        if loopback_only && text.parse::<SocketAddr>().is_err() {
+            eprint_line(&format!("{}: the peer {text:?} of the link is not looked up from loopback", name.key));
+            continue;
+        }
         match tokio::net::lookup_host(text.as_str()).await {
             Ok(found) => peers.extend(found.filter(|peer| peer.port() != 0)),
             Err(error) => {

@@ -19,10 +19,10 @@ use super::{connections::Happening, message::Key, resolver::Wire};
 use crate::db::RunCount;
 
 /// Connections that others have opened to us, at a time. Each holds a message of 17 KiB at most, and some 4 KiB beside.
-pub(super) const VISITORS_MAX: usize = 256;
+pub const VISITORS_MAX: usize = 256;
 
 /// Of these, from one IP address: a peer needs one, and a router has several behind it.
-pub(super) const VISITORS_PER_IP_MAX: usize = 4;
+const VISITORS_PER_IP_MAX: usize = 4;
 
 /// Connections taken in a second: what an encrypted handshake costs, half a millisecond, is thereby bounded.
 const VISITORS_PER_SECOND: u32 = 50;

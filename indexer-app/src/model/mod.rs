@@ -24,7 +24,7 @@ mod scraper;
 mod storage;
 
 pub use connections::UtpPlan;
-pub use giver::{GivingPlan, KEPT_MAX};
+pub use giver::{GivingPlan, KEPT_MAX, VISITORS_MAX};
 pub use indexer::{Indexer, LOOKUPS_PER_FETCH};
 pub use message::{Answer, AppEffect, Key, Msg};
 pub use plan::{DiskPlan, Ending, Flags, Plan};

@@ -67,7 +67,7 @@ async fn a_request_makes_due_at_once_what_waits_for_another_try_and_takes_nothin
     assert_eq!(take_these(&test, &[1]).await, [], "somebody has it in hand");
 
     let failure = Failure { info_hash: hash(1), reason: "refused".to_owned(), inconclusive: false };
-    test.run(BacklogFail { failures: vec![failure] }).await;
+    test.run(BacklogFail { failures: vec![failure], owner: "me".to_owned() }).await;
     let Requested::Waiting { tries: 1, reason, due_in } = state(&test, 1).await else { panic!("waiting") };
     assert_eq!(reason.as_deref(), Some("refused"));
     assert!(due_in > Duration::from_secs(60), "{due_in:?}");
