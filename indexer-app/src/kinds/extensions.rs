@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::marks;
+use super::{marks, tags::tag_of};
 use crate::file_list::File;
 
 /// Extensions of a torrent that are marked: those that hold most bytes. What is beyond is a disk's worth of odds and ends.
@@ -144,9 +144,18 @@ pub(super) fn extension_of(name: &str) -> Option<&str> {
     let plain = !stem.is_empty()
         && (1..=EXTENSION_BYTES_MAX).contains(&bytes.len())
         && bytes.iter().all(u8::is_ascii_alphanumeric);
-    // A number is one that the table knows, or no extension.
-    let number = bytes.iter().all(u8::is_ascii_digit);
-    (plain && (!number || content_of(extension).is_some())).then_some(extension)
+    if !plain {
+        return None;
+    }
+    let mut lower = [0; EXTENSION_BYTES_MAX];
+    let lower = &mut lower[..bytes.len()];
+    lower.copy_from_slice(bytes);
+    lower.make_ascii_lowercase();
+    let lower = std::str::from_utf8(lower).ok()?;
+    // What nobody knows is one unless it looks like a piece of a title: a number, a tag, or digits in a long word (`S02E05`).
+    let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let is_piece = digits == bytes.len() || digits > 0 && bytes.len() > 3 || tag_of(lower).is_some();
+    (content_of(lower).is_some() || !is_piece).then_some(extension)
 }
 
 /// Bytes by extension, in lower case: most bytes first, then by the alphabet.

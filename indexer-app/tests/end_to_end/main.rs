@@ -32,6 +32,7 @@ mod hostile;
 mod index;
 mod ipv6;
 mod refusals;
+mod reindex;
 mod replica;
 mod signals;
 mod tls;
