@@ -145,8 +145,11 @@ mod tests {
         format!("{{\"v1\":\"{HASH}{number:04x}\",\"name\":\"n{number}\",\"files\":[]}}\n")
     }
 
-    /// The places of what was read, those that were refused with the reason, and how it ended.
-    fn read_all(input: impl Read + Send) -> (Vec<(u64, Option<&'static str>)>, Result<(), ImportError>) {
+    /// A place, and the reason if what stands there was refused.
+    type Seen = (u64, Option<&'static str>);
+
+    /// What was read, and how it ended.
+    fn read_all(input: impl Read + Send) -> (Vec<Seen>, Result<(), ImportError>) {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let (feed, mut batches) = feed("input line");
         std::thread::scope(|scope| {
@@ -160,7 +163,7 @@ mod tests {
         })
     }
 
-    fn good(places: impl IntoIterator<Item = u64>) -> Vec<(u64, Option<&'static str>)> {
+    fn good(places: impl IntoIterator<Item = u64>) -> Vec<Seen> {
         places.into_iter().map(|place| (place, None)).collect()
     }
 

@@ -133,6 +133,7 @@ fn bytes(row: &Row<'_>, column: usize) -> Result<Vec<u8>, ForeignError> {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn unreadable(error: rusqlite::Error) -> ForeignError {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => {
