@@ -304,3 +304,85 @@ pub(super) fn effect<S: Session<Client = deadpool_postgres::Client>>(
 ) -> AppEffect {
     AppEffect::Database(Db::new(session, move |result| Msg::Database(answer(result))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Discovery, Hashes, History, Listing};
+
+    fn torrent(number: u32) -> NewTorrent {
+        let mut key = [0; 20];
+        key[..4].copy_from_slice(&number.to_be_bytes());
+        NewTorrent {
+            hashes: Hashes::V1(InfoHash::from_bytes(key)),
+            name: "x".to_owned(),
+            name_raw: None,
+            total_size: 1,
+            files: vec![(vec!["x".to_owned()], 1)],
+            listing: Listing::Whole,
+            piece_length: Some(16_384),
+            piece_count: Some(1),
+            private: Some(false),
+            source: None,
+            discovered_by: Discovery::Sampled,
+            history: History::default(),
+        }
+    }
+
+    fn storage() -> Storage {
+        Storage::new(RunId(1), "x".to_owned(), Backlog::new(0, 100), DiskGuard::new(0))
+    }
+
+    /// The names of the sessions that are due.
+    fn due(storage: &mut Storage, now: Time) -> Vec<String> {
+        let mut sessions = Vec::new();
+        storage.write(now, false, |effect| sessions.push(format!("{effect:?}")));
+        sessions
+    }
+
+    #[test]
+    fn a_torrent_waits_for_others_for_less_than_a_second_and_a_full_batch_for_none() {
+        let mut storage = storage();
+        storage.torrents.push(torrent(0), Time::ZERO);
+        assert_eq!(due(&mut storage, Time::ZERO).len(), 0);
+        assert_eq!(due(&mut storage, Time::from(Duration::from_secs(1))).len(), 1);
+        storage.torrents.acknowledged();
+        for number in 0..250 {
+            storage.torrents.push(torrent(number), Time::ZERO);
+        }
+        assert_eq!(due(&mut storage, Time::ZERO).len(), 1);
+    }
+
+    #[test]
+    fn nothing_more_is_fetched_while_two_batches_wait() {
+        let mut storage = storage();
+        for number in 0..500 {
+            assert!(storage.keeps_up(), "{number} wait");
+            storage.torrents.push(torrent(number), Time::ZERO);
+        }
+        assert!(!storage.keeps_up());
+        assert_eq!(due(&mut storage, Time::ZERO).len(), 1);
+        assert!(!storage.keeps_up(), "what is on its way is not stored yet");
+        storage.torrents.acknowledged();
+        assert!(storage.keeps_up());
+    }
+
+    #[test]
+    fn while_the_disk_is_full_only_what_ends_work_in_hand_is_written() {
+        let mut storage = storage();
+        storage.torrents.push(torrent(0), Time::ZERO);
+        storage.discards.push((InfoHash::from_bytes([0; 20]), "x".to_owned()), Time::ZERO);
+        storage.sightings.push(InfoHash::from_bytes([0; 20]), Time::ZERO);
+        storage.puts.push(BacklogNew::requested(InfoHash::from_bytes([1; 20])), Time::ZERO);
+        let full = SessionError::Database { code: "53100".to_owned(), message: "no space".to_owned() };
+        storage.note(&Err::<(), _>(full), Time::ZERO);
+        assert!(!storage.keeps_up());
+        let now = Time::from(Duration::from_secs(5));
+        assert_eq!(due(&mut storage, now).len(), 2);
+        // Its rest is over.
+        let now = Time::from(Duration::from_secs(10));
+        storage.disk.turn(now);
+        assert_eq!(due(&mut storage, now).len(), 2);
+        assert!(storage.keeps_up());
+    }
+}

@@ -36,3 +36,4 @@ mod reindex;
 mod replica;
 mod signals;
 mod tls;
+mod two_indexers;
