@@ -441,7 +441,7 @@ pub fn invocation(matches: &ArgMatches, layers: &mut Layers) -> Result<Invocatio
     let settings = given.subcommand().map_or(given, |(_, given)| given);
     for definition in SETTINGS {
         if let Ok(Some(values)) = settings.try_get_many::<String>(definition.name) {
-            layers.add_flag(definition, values.cloned().collect());
+            layers.add_flag(definition, &values.cloned().collect::<Vec<_>>());
         }
     }
     let flag = |name: &str| given.get_flag(name);

@@ -152,7 +152,7 @@ impl Layers {
     }
 
     /// Lays one flag over what is there.
-    pub fn add_flag(&mut self, definition: &'static Definition, values: Vec<String>) {
+    pub fn add_flag(&mut self, definition: &'static Definition, values: &[String]) {
         let values = values.iter().flat_map(|text| split(definition, text)).collect();
         self.values.insert(definition.name, (values, Origin::Flag));
     }
@@ -544,7 +544,8 @@ mod tests {
 
     fn flag(layers: &mut Layers, name: &str, values: &[&str]) {
         let definition = SETTINGS.iter().find(|definition| definition.name == name).unwrap();
-        layers.add_flag(definition, values.iter().map(|value| (*value).to_owned()).collect());
+        let values: Vec<_> = values.iter().map(|value| (*value).to_owned()).collect();
+        layers.add_flag(definition, &values);
     }
 
     #[test]
@@ -555,6 +556,22 @@ mod tests {
         assert_eq!(settings.port_addresses().len(), 4);
         assert_eq!(settings.bootstrap.len(), 4);
         assert_eq!(settings.io_threads, 0);
+    }
+
+    #[test]
+    fn transports_are_chosen_by_name_each_alone_or_with_commas() {
+        use bittorrent::Transport::{EncryptedTcp, EncryptedUtp, Utp};
+        let mut layers = Layers::defaults();
+        let all = resolve(&layers).unwrap().transports;
+        assert_eq!(all.iter().count(), 4);
+        flag(&mut layers, "transports", &["utp,encrypted-tcp", "encrypted-utp"]);
+        let chosen = resolve(&layers).unwrap().transports;
+        assert_eq!(chosen, TransportSet::of(&[EncryptedTcp, Utp, EncryptedUtp]));
+        flag(&mut layers, "transports", &["udp"]);
+        let problem = resolve(&layers).unwrap_err().to_string();
+        assert!(problem.ends_with("\"udp\" is none of tcp, encrypted-tcp, utp, encrypted-utp"), "{problem}");
+        flag(&mut layers, "transports", &[""]);
+        assert!(resolve(&layers).unwrap_err().to_string().contains("name at least one"));
     }
 
     #[test]

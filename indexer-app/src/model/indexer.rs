@@ -635,13 +635,13 @@ impl Indexer {
         let ports = self.bound.iter().filter(|bound| **bound).count();
         let mut snapshot = self.report.snapshot(
             cx.now.since_start(),
-            ports,
             &self.dht,
             &self.resolver,
             &self.connections.utp,
             &self.storage,
             &self.intake,
         );
+        snapshot.ports = ports;
         snapshot.made_again = self.reindexing.rows.made_again;
         cmd.perform(AppEffect::Show(Box::new(snapshot)));
     }

@@ -72,10 +72,8 @@ impl EndpointMemory {
         let told = report.peer_id.and_then(|id| id.client_code());
         let client = told.or_else(|| self.known.get(&addr).and_then(|known| known.client));
         let answered = reached > Stage::Handshake;
-        if answered || tells_of_the_peer(outcome) {
-            if let Some(client) = client {
-                self.clients.count(client, transport, answered);
-            }
+        if let Some(client) = client.filter(|_| answered || tells_of_the_peer(outcome)) {
+            self.clients.count(client, transport, answered);
         }
         if answered {
             let known = self.known.entry(addr);
