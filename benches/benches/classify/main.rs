@@ -42,7 +42,8 @@ fn main() {
         });
         let pack = Contender::new(|| each(&|item| drop(black_box(file_list::pack(black_box(&item.files))))));
         let costs = take_turns(ROUNDS, [classify, tokenise, pack]);
-        let cells = costs.map(|cost| format!("{:.1} ({:.1})", cost.min_ns / 1_000.0, cost.median_ns / 1_000.0));
+        let cells =
+            costs.map(|cost| format!("{:.1} ({:.1})", cost.min_ns / 1_000.0, cost.median_ns / 1_000.0));
         let count = items[0].files.len().to_string();
         let [classified, words, packed] = cells;
         table.row([count, classified, words, packed]);

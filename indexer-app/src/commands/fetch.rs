@@ -218,7 +218,10 @@ async fn peers_of(name: &TorrentName, loopback_only: bool) -> Vec<SocketAddr> {
     let mut peers = Vec::new();
     for text in &name.peers {
         if loopback_only && text.parse::<SocketAddr>().is_err() {
-            eprint_line(&format!("{}: the peer {text:?} of the link is not looked up from loopback", name.key));
+            eprint_line(&format!(
+                "{}: the peer {text:?} of the link is not looked up from loopback",
+                name.key
+            ));
             continue;
         }
         match tokio::net::lookup_host(text.as_str()).await {

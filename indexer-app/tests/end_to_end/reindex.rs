@@ -30,7 +30,8 @@ fn filled() -> TempDir {
         let mut database = db::connect(&choice, 2).await.unwrap();
         database.migrate().await.unwrap();
         let mut client = database.pool.get().await.unwrap();
-        let old = (0..OLD).map(|number| torrent(number, &format!("Quiet Lamp {number} (1999).flac"))).collect();
+        let old =
+            (0..OLD).map(|number| torrent(number, &format!("Quiet Lamp {number} (1999).flac"))).collect();
         StoreTorrents { torrents: old }.run(&mut client).await.unwrap();
         client.batch_execute("update torrents set tsv = '', kind = 0, class_ver = 0").await.unwrap();
         let new = torrent(OLD, "Harbour.Lights.S02E05.FRENCH.1080p.WEB-DL.x265-GRP.mkv");
@@ -81,7 +82,10 @@ fn torrents_of_older_rules_are_made_again_by_a_command_that_can_be_interrupted()
     let hits = said(&folder, &["search", "quiet lamp 77", "--json"]);
     let hit: serde_json::Value = serde_json::from_str(hits.lines().next().unwrap()).unwrap();
     assert_eq!((&hit["type"], &hit["traits"]["year"]), (&"audio".into(), &1999.into()));
-    assert_eq!(end_of(&mut program(&folder.0, "reindex")), "0 torrents made again; every torrent is up to date");
+    assert_eq!(
+        end_of(&mut program(&folder.0, "reindex")),
+        "0 torrents made again; every torrent is up to date"
+    );
     let all = format!("{} torrents made again; every torrent is up to date", OLD + 1);
     assert_eq!(end_of(program(&folder.0, "reindex").arg("--all")), all);
 }

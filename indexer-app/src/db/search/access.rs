@@ -438,7 +438,7 @@ impl Searching<'_> {
     /// The tables that conditions, the order and what was found by name need beside `torrents t`.
     pub(super) fn joins(&self, conditions: &Conditions<'_>, paths_are_known: bool) -> String {
         let stats = conditions.needs_stats() || self.names.needs_stats() || self.order.is(Sort::Seeders);
-        let files = conditions.needs_files() && !(paths_are_known && !conditions.is_mixed());
+        let files = conditions.needs_files() && (!paths_are_known || conditions.is_mixed());
         let mut joins = String::new();
         if stats {
             joins.push_str(" left join torrent_stats s on s.info_hash = t.info_hash");

@@ -134,7 +134,7 @@ impl<'a> Conditions<'a> {
         if self.needs_stats() {
             joins.push_str(" left join torrent_stats s on s.info_hash = t.info_hash");
         }
-        if self.needs_files() && !(paths_are_known && !self.is_mixed()) {
+        if self.needs_files() && (!paths_are_known || self.is_mixed()) {
             joins.push_str(" left join torrent_files f on f.info_hash = t.info_hash");
         }
         joins

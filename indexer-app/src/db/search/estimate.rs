@@ -1,5 +1,7 @@
 //! What the planner believes, which decides how a page is found.
 
+use std::time::SystemTime;
+
 use tea_runtime::SessionError;
 use tokio_postgres::types::{FromSql, Type};
 
@@ -34,11 +36,14 @@ pub(super) enum Group {
     Seeders(Range),
 }
 
-/// How many torrents there are, as the planner believes.
-pub(super) async fn torrents(clock: &Clock<'_>) -> Result<f64, SessionError> {
-    let sql = "select greatest(reltuples, 0)::float8 as rows from pg_class where oid = 'torrents'::regclass";
+/// How many torrents there are, as the planner believes, and what time it is.
+pub(super) async fn torrents(clock: &Clock<'_>) -> Result<(f64, SystemTime), SessionError> {
+    let sql = "select greatest(reltuples, 0)::float8 as rows, now() as now from pg_class where oid = 'torrents'::regclass";
     let counted = clock.rows(sql, &Parameters::default()).await?;
-    counted.first().map_or(Ok(0.0), |row| statement::column(row, "rows"))
+    match counted.first() {
+        Some(row) => Ok((statement::column(row, "rows")?, statement::column(row, "now")?)),
+        None => Ok((0.0, SystemTime::UNIX_EPOCH)),
+    }
 }
 
 impl Searching<'_> {

@@ -53,8 +53,6 @@ impl Session for Search {
     async fn run(self, client: &mut Client) -> Result<Page, SessionError> {
         let Request { query, sort, limit, cursor, facets, timeout } = self.request;
         let Query { expr, hash, notes } = parse(&query);
-        let now = time_of(microseconds(SystemTime::now()));
-        let as_of = cursor.map_or(now, |cursor| time_of(cursor.as_of_us));
         let transaction = client
             .build_transaction()
             .read_only(true)
@@ -62,10 +60,12 @@ impl Session for Search {
             .await
             .map_err(|error| session_error(&error))?;
         let clock = Clock::start(&transaction, timeout).await?;
+        let (rows, now) = estimate::torrents(&clock).await?;
+        let as_of = cursor.map_or(now, |cursor| time_of(cursor.as_of_us));
         let ranked = expr.as_ref().and_then(lexemes::ranked);
         let searching = Searching {
             clock: &clock,
-            rows: estimate::torrents(&clock).await?,
+            rows,
             expr: expr.as_ref(),
             hash,
             order: Order::of(sort, ranked.is_some()),
@@ -94,6 +94,11 @@ struct Clock<'a> {
     timeout: Duration,
 }
 
+#[expect(clippy::disallowed_methods, reason = "a session does I/O, and this one has to end in time")]
+fn instant() -> Instant {
+    Instant::now()
+}
+
 impl<'a> Clock<'a> {
     async fn start(transaction: &'a Transaction<'a>, timeout: Duration) -> Result<Self, SessionError> {
         let timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(3_600));
@@ -103,11 +108,11 @@ impl<'a> Clock<'a> {
             timeout.as_millis()
         );
         transaction.batch_execute(&settings).await.map_err(|error| session_error(&error))?;
-        Ok(Self { transaction, ends: Instant::now() + timeout, timeout })
+        Ok(Self { transaction, ends: instant() + timeout, timeout })
     }
 
     async fn rows(&self, sql: &str, parameters: &Parameters) -> Result<Vec<Row>, SessionError> {
-        let left = self.ends.saturating_duration_since(Instant::now());
+        let left = self.ends.saturating_duration_since(instant());
         if left.is_zero() {
             let message = "canceling search due to its timeout".to_owned();
             return Err(SessionError::Database { code: QUERY_CANCELED.to_owned(), message });

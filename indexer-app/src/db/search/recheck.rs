@@ -54,8 +54,14 @@ impl Texts {
     /// Every term is looked at, so that each takes what is known of it.
     fn matches(&self, expr: &Expr, known: &mut impl Iterator<Item = bool>) -> bool {
         match expr {
-            Expr::All(parts) => parts.iter().fold(true, |so_far, part| self.matches(part, known) && so_far),
-            Expr::Any(parts) => parts.iter().fold(false, |so_far, part| self.matches(part, known) || so_far),
+            Expr::All(parts) => {
+                let each: Vec<bool> = parts.iter().map(|part| self.matches(part, known)).collect();
+                each.into_iter().all(|holds| holds)
+            }
+            Expr::Any(parts) => {
+                let each: Vec<bool> = parts.iter().map(|part| self.matches(part, known)).collect();
+                each.into_iter().any(|holds| holds)
+            }
             Expr::Not(inner) => !self.matches(inner, known),
             Expr::Term(Term::Text(text)) => self.have(text),
             Expr::Term(Term::File(text)) => {
