@@ -33,7 +33,8 @@ pub(super) async fn run(
     let database = database?;
     let written = Arc::new(AtomicU64::new(0));
     let outcome = interruption.or(write(&database, &options, screen, &written)).await;
-    database.close().await;
+    // A second Ctrl-C does not wait for the server: if it is ours, it ends with us.
+    let _ = interruption.or(database.close()).await;
     outcome.unwrap_or_else(|| Err(interrupted(written.load(Ordering::Relaxed), &options)))
 }
 

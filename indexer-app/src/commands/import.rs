@@ -44,7 +44,8 @@ pub(super) async fn run(
         (so_far.read, brief(&so_far))
     };
     let outcome = interruption.or(progress::beside(screen, None, work, look)).await;
-    database.close().await;
+    // A second Ctrl-C does not wait for the server: if it is ours, it ends with us.
+    let _ = interruption.or(database.close()).await;
     // The batches under way are stored whole or not at all.
     let Some(outcome) = outcome else { return Err(interrupted(&so_far)) };
     let so_far = so_far.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -2,6 +2,7 @@
 //!
 //! One program for all of them: each test program costs its own linking.
 #![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
+#![allow(clippy::disallowed_methods, reason = "what is stored has times of the clock on the wall")]
 
 #[path = "../private_cluster/mod.rs"]
 mod private_cluster;
