@@ -1,8 +1,9 @@
 //! The files of a torrent as one packed value.
 //!
-//! Paths of neighbours begin alike, so each is written as the number of bytes shared with the one before and the
-//! rest (front coding); lists that gain by it are compressed with zstd on top. All numbers are LEB128. A path is its
-//! components, each ended by `0xff`, which is no byte of UTF-8: so every list of components comes back as it was.
+//! Paths of neighbours begin alike, and the first often like the torrent, so each is written as the number of bytes shared
+//! with the one before and the rest (front coding). All numbers come first, then all texts, as either part is more like itself than like
+//! the other; lists that gain by it are compressed with zstd on top. Numbers are LEB128. A path is its components, each
+//! ended by `0xff`, which is no byte of UTF-8: so every list of components comes back as it was.
 
 use std::fmt;
 
@@ -12,14 +13,24 @@ pub type File = (Vec<String>, u64);
 /// How a list is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
-    /// Front-coded.
-    Plain = 1,
-    /// Front-coded; its length, then zstd.
-    Zstd = 2,
+    /// Front-coded, number by number and text by text. No longer written, nor is the next.
+    Mixed = 1,
+    /// The same; its length, then zstd.
+    MixedZstd = 2,
+    /// Numbers, then texts; the first path beginning like the torrent's name.
+    Plain = 3,
+    /// The same; its length, then zstd.
+    Zstd = 4,
 }
 
 /// Ends a component; no byte of UTF-8.
 const END: u8 = 0xff;
+
+/// Ends a path; no byte of UTF-8.
+const PATH_END: u8 = 0xfe;
+
+/// Bytes that a file takes at least: two numbers and [`PATH_END`], or three numbers.
+const FILE_BYTES_MIN: u64 = 3;
 
 /// zstd's own default: higher levels gain 2 % on lists this short and take many times as long.
 const LEVEL: i32 = 3;
@@ -53,44 +64,90 @@ impl fmt::Debug for Packed {
     }
 }
 
-/// Packs a list; its order is kept.
-pub fn pack(files: &[File]) -> Packed {
-    let mut plain = Vec::new();
-    let (mut before, mut path) = (Vec::new(), Vec::new());
-    write_number(&mut plain, files.len() as u64);
-    for (components, length) in files {
-        path.clear();
-        for component in components {
-            path.extend_from_slice(component.as_bytes());
-            path.push(END);
-        }
-        let shared = path.iter().zip(&before).take_while(|(ours, theirs)| ours == theirs).count();
-        write_number(&mut plain, shared as u64);
-        write_number(&mut plain, (path.len() - shared) as u64);
-        plain.extend_from_slice(&path[shared..]);
-        write_number(&mut plain, *length);
-        std::mem::swap(&mut before, &mut path);
-    }
-    let mut data = Vec::new();
-    write_number(&mut data, plain.len() as u64);
-    match zstd::bulk::compress(&plain, LEVEL) {
-        Ok(compressed) if data.len() + compressed.len() < plain.len() => {
-            data.extend_from_slice(&compressed);
-            Packed { fmt: Format::Zstd as i16, data }
-        }
-        _ => Packed { fmt: Format::Plain as i16, data: plain },
+/// Packs lists; one for many spares making what zstd works with for each.
+pub struct Packer {
+    compressor: Option<zstd::bulk::Compressor<'static>>,
+    plain: Vec<u8>,
+    texts: Vec<u8>,
+}
+
+impl fmt::Debug for Packer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Packer")
     }
 }
 
-/// Unpacks a list.
+impl Default for Packer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Packer {
+    /// Ready to pack.
+    pub fn new() -> Self {
+        // Without memory for it lists stay as they are.
+        Self { compressor: zstd::bulk::Compressor::new(LEVEL).ok(), plain: Vec::new(), texts: Vec::new() }
+    }
+
+    /// Packs the list of a torrent of this name; its order is kept.
+    pub fn pack(&mut self, name: &str, files: &[File]) -> Packed {
+        let Self { compressor, plain, texts } = self;
+        plain.clear();
+        texts.clear();
+        let (mut before, mut path) = (first_before(name), Vec::new());
+        write_number(plain, files.len() as u64);
+        for (components, length) in files {
+            path.clear();
+            for component in components {
+                path.extend_from_slice(component.as_bytes());
+                path.push(END);
+            }
+            let shared = path.iter().zip(&before).take_while(|(ours, theirs)| ours == theirs).count();
+            write_number(plain, shared as u64);
+            write_number(plain, *length);
+            texts.extend_from_slice(&path[shared..]);
+            texts.push(PATH_END);
+            std::mem::swap(&mut before, &mut path);
+        }
+        plain.append(texts);
+        let mut data = Vec::new();
+        write_number(&mut data, plain.len() as u64);
+        match compressor.as_mut().map(|compressor| compressor.compress(plain)) {
+            Some(Ok(compressed)) if data.len() + compressed.len() < plain.len() => {
+                data.extend_from_slice(&compressed);
+                Packed { fmt: Format::Zstd as i16, data }
+            }
+            _ => Packed { fmt: Format::Plain as i16, data: plain.clone() },
+        }
+    }
+}
+
+/// Packs a single list.
+pub fn pack(name: &str, files: &[File]) -> Packed {
+    Packer::new().pack(name, files)
+}
+
+/// What the first path is likely to begin with.
+fn first_before(name: &str) -> Vec<u8> {
+    let mut before = name.as_bytes().to_vec();
+    before.push(END);
+    before
+}
+
+/// Unpacks the list of a torrent of this name.
 ///
 /// # Errors
-/// The format is unknown, or the bytes are not what [`pack`] makes.
-pub fn unpack(fmt: i16, data: &[u8]) -> Result<Vec<File>, UnpackError> {
-    if fmt == Format::Plain as i16 {
-        return unpack_plain(data);
+/// The format is unknown, or the bytes are not what [`pack`] makes of a list under this name.
+pub fn unpack(name: &str, fmt: i16, data: &[u8]) -> Result<Vec<File>, UnpackError> {
+    let is = |format: Format| fmt == format as i16;
+    if is(Format::Plain) {
+        return unpack_plain(name, data);
     }
-    if fmt != Format::Zstd as i16 {
+    if is(Format::Mixed) {
+        return unpack_mixed(data);
+    }
+    if !is(Format::Zstd) && !is(Format::MixedZstd) {
         return Err(UnpackError::Format(fmt));
     }
     let mut rest = data;
@@ -99,16 +156,43 @@ pub fn unpack(fmt: i16, data: &[u8]) -> Result<Vec<File>, UnpackError> {
         return Err(UnpackError::Damaged);
     }
     let plain = zstd::bulk::decompress(rest, length).map_err(|_| UnpackError::Damaged)?;
-    unpack_plain(&plain)
+    if is(Format::Zstd) { unpack_plain(name, &plain) } else { unpack_mixed(&plain) }
 }
 
-fn unpack_plain(mut rest: &[u8]) -> Result<Vec<File>, UnpackError> {
-    let count = read_number(&mut rest)?;
-    // A file takes at least three bytes: a count beyond that is a lie, and nothing is reserved for it.
-    if count > rest.len() as u64 / 3 {
+/// How many files there are, which nothing is reserved for if it cannot be true.
+fn read_count(rest: &mut &[u8]) -> Result<usize, UnpackError> {
+    let count = read_number(rest)?;
+    if count > rest.len() as u64 / FILE_BYTES_MIN {
         return Err(UnpackError::Damaged);
     }
-    let mut files = Vec::with_capacity(count as usize);
+    usize::try_from(count).map_err(|_| UnpackError::Damaged)
+}
+
+fn unpack_plain(name: &str, mut rest: &[u8]) -> Result<Vec<File>, UnpackError> {
+    let count = read_count(&mut rest)?;
+    let mut numbers = Vec::with_capacity(count);
+    for _ in 0..count {
+        let shared = usize::try_from(read_number(&mut rest)?).map_err(|_| UnpackError::Damaged)?;
+        numbers.push((shared, read_number(&mut rest)?));
+    }
+    let mut files = Vec::with_capacity(count);
+    let mut path = first_before(name);
+    for (shared, length) in numbers {
+        let end = rest.iter().position(|byte| *byte == PATH_END).ok_or(UnpackError::Damaged)?;
+        if shared > path.len() {
+            return Err(UnpackError::Damaged);
+        }
+        path.truncate(shared);
+        path.extend_from_slice(&rest[..end]);
+        rest = &rest[end + 1..];
+        files.push((components(&path)?, length));
+    }
+    if rest.is_empty() { Ok(files) } else { Err(UnpackError::Damaged) }
+}
+
+fn unpack_mixed(mut rest: &[u8]) -> Result<Vec<File>, UnpackError> {
+    let count = read_count(&mut rest)?;
+    let mut files = Vec::with_capacity(count);
     let mut path: Vec<u8> = Vec::new();
     for _ in 0..count {
         let shared = usize::try_from(read_number(&mut rest)?).map_err(|_| UnpackError::Damaged)?;
@@ -175,18 +259,21 @@ mod tests {
                 file(&["Some Show", "Season 1", &format!("Some.Show.S01E{number:03}.1080p.mkv")], 700_000_000)
             })
             .collect();
-        let packed = pack(&files);
-        assert_eq!(packed.fmt, 2);
+        let packed = pack("Some Show", &files);
+        assert_eq!(packed.fmt, 4);
         assert!(packed.data.len() < 200 * 6, "{} bytes", packed.data.len());
-        assert_eq!(unpack(packed.fmt, &packed.data), Ok(files));
+        assert_eq!(unpack("Some Show", packed.fmt, &packed.data), Ok(files));
     }
 
     #[test]
-    fn a_single_file_is_left_uncompressed() {
-        let files = vec![file(&["a.iso"], 5)];
-        let packed = pack(&files);
-        assert_eq!((packed.fmt, packed.data.len()), (1, 10));
-        assert_eq!(unpack(packed.fmt, &packed.data), Ok(files));
+    fn a_single_file_of_the_name_of_its_torrent_takes_hardly_anything() {
+        let files = vec![file(&["Some long name of a release.iso"], 5)];
+        let packed = pack("Some long name of a release.iso", &files);
+        assert_eq!((packed.fmt, packed.data.len()), (3, 4));
+        assert_eq!(unpack("Some long name of a release.iso", packed.fmt, &packed.data), Ok(files.clone()));
+        let packed = pack("Some long name of a release", &files);
+        assert_eq!(packed.data.len(), 9);
+        assert_eq!(unpack("Some long name of a release", packed.fmt, &packed.data), Ok(files));
     }
 
     #[test]
@@ -199,32 +286,60 @@ mod tests {
             file(&["日本", "é"], 3),
             file(&["日本", "è"], 4),
         ];
-        let packed = pack(&files);
-        assert_eq!(unpack(packed.fmt, &packed.data), Ok(files));
-        assert_eq!(unpack(1, &pack(&[]).data), Ok(Vec::new()));
+        let packed = pack("日", &files);
+        assert_eq!(unpack("日", packed.fmt, &packed.data), Ok(files));
+        assert_eq!(unpack("", 3, &pack("", &[]).data), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn lists_that_older_programs_have_packed_are_read() {
+        let files = vec![file(&["a", "one"], 5), file(&["a", "two"], 300)];
+        let mixed = b"\x02\x00\x06a\xffone\xff\x05\x02\x04two\xff\xac\x02";
+        assert_eq!(unpack("any", 1, mixed), Ok(files.clone()));
+        let mut zstd = vec![mixed.len() as u8];
+        zstd.extend(zstd::bulk::compress(mixed, LEVEL).unwrap());
+        assert_eq!(unpack("any", 2, &zstd), Ok(files));
     }
 
     #[test]
     fn damaged_and_foreign_lists_are_errors() {
-        assert_eq!(unpack(3, b"x"), Err(UnpackError::Format(3)));
-        assert_eq!(unpack(1, b""), Err(UnpackError::Damaged));
-        assert_eq!(unpack(1, b"\xff\xff\xff\xff\x0f"), Err(UnpackError::Damaged));
-        assert_eq!(unpack(2, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01zz"), Err(UnpackError::Damaged));
-        assert_eq!(unpack(2, b"\x05zz"), Err(UnpackError::Damaged));
+        assert_eq!(unpack("", 5, b"x"), Err(UnpackError::Format(5)));
+        for fmt in [1, 3] {
+            assert_eq!(unpack("", fmt, b""), Err(UnpackError::Damaged));
+            assert_eq!(unpack("", fmt, b"\xff\xff\xff\xff\x0f"), Err(UnpackError::Damaged));
+        }
+        for fmt in [2, 4] {
+            let long = b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01zz";
+            assert_eq!(unpack("", fmt, long), Err(UnpackError::Damaged));
+            assert_eq!(unpack("", fmt, b"\x05zz"), Err(UnpackError::Damaged));
+        }
         // Shares more than there is.
-        assert_eq!(unpack(1, &[1, 9, 0, 0]), Err(UnpackError::Damaged));
+        assert_eq!(unpack("", 1, &[1, 9, 0, 0]), Err(UnpackError::Damaged));
+        assert_eq!(unpack("name", 3, &[1, 9, 0, PATH_END]), Err(UnpackError::Damaged));
+        // The path has no end.
+        assert_eq!(unpack("name", 3, &[1, 5, 0, b'x']), Err(UnpackError::Damaged));
     }
 
     proptest! {
         #[test]
-        fn every_list_comes_back(files in prop::collection::vec((prop::collection::vec(any::<String>(), 0..4), any::<u64>()), 0..40)) {
-            let packed = pack(&files);
-            prop_assert_eq!(unpack(packed.fmt, &packed.data), Ok(files));
+        fn every_list_comes_back(
+            name in any::<String>(),
+            files in prop::collection::vec((prop::collection::vec(any::<String>(), 0..4), any::<u64>()), 0..40),
+        ) {
+            let mut packer = Packer::new();
+            packer.pack("another", &[file(&["before"], 1)]);
+            let packed = packer.pack(&name, &files);
+            prop_assert_eq!(&packed, &pack(&name, &files));
+            prop_assert_eq!(unpack(&name, packed.fmt, &packed.data), Ok(files));
         }
 
         #[test]
-        fn no_bytes_make_it_panic(fmt in 0..4_i16, data in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = unpack(fmt, &data);
+        fn no_bytes_make_it_panic(
+            name in any::<String>(),
+            fmt in 0..6_i16,
+            data in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let _ = unpack(&name, fmt, &data);
         }
     }
 }

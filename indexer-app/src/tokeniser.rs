@@ -5,7 +5,7 @@
 //! without spaces (Han, Kana, Hangul) become overlapping pairs of characters, and the last character of such a run is
 //! given once more alone: so a single character is found, as a prefix, wherever it stands.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::BTreeMap;
 
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
@@ -267,6 +267,11 @@ impl Lexemes {
         self.lexemes.contains_key(lexeme)
     }
 
+    /// Bytes that the database needs for them, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Tokens left out because there was no room.
     pub fn refused(&self) -> u64 {
         self.refused
@@ -281,18 +286,18 @@ fn insert(
     text: &str,
     position: Option<u32>,
 ) {
-    let full = lexemes.len() >= lexemes_max;
-    // Text, alignment, number of positions; two bytes for each position.
-    let cost = text.len() + 4;
-    let positions = match lexemes.entry(text.to_owned()) {
-        Entry::Occupied(entry) => entry.into_mut(),
-        Entry::Vacant(_) if full || *bytes + cost > VECTOR_BYTES_MAX => {
-            *refused += 1;
-            return;
-        }
-        Entry::Vacant(entry) => {
+    let positions = match lexemes.get_mut(text) {
+        // Most words of a path are known from others.
+        Some(positions) => positions,
+        None => {
+            // Text, alignment, number of positions; two bytes for each position.
+            let cost = text.len() + 4;
+            if lexemes.len() >= lexemes_max || *bytes + cost > VECTOR_BYTES_MAX {
+                *refused += 1;
+                return;
+            }
             *bytes += cost;
-            entry.insert(Vec::new())
+            lexemes.entry(text.to_owned()).or_default()
         }
     };
     let Some(position) = position else { return };

@@ -40,7 +40,9 @@ fn main() {
                 black_box((name, paths));
             })
         });
-        let pack = Contender::new(|| each(&|item| drop(black_box(file_list::pack(black_box(&item.files))))));
+        let pack = Contender::new(|| {
+            each(&|item| drop(black_box(file_list::pack(&item.name, black_box(&item.files)))))
+        });
         let costs = take_turns(ROUNDS, [classify, tokenise, pack]);
         let cells =
             costs.map(|cost| format!("{:.1} ({:.1})", cost.min_ns / 1_000.0, cost.median_ns / 1_000.0));

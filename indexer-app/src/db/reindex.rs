@@ -296,7 +296,7 @@ fn looked(row: &Row) -> Result<(InfoHash, SystemTime, bool), SessionError> {
 fn again(row: &Row, every: bool) -> Result<Again, SessionError> {
     let name = statement::column::<&str>(row, "name")?;
     let files = match statement::column::<Option<i16>>(row, "fmt")? {
-        Some(fmt) => file_list::unpack(fmt, statement::column(row, "data")?).ok(),
+        Some(fmt) => file_list::unpack(name, fmt, statement::column(row, "data")?).ok(),
         None => None,
     };
     let (traits, marks) = kinds::classify_and_mark(name, files.as_deref().unwrap_or(&[]));

@@ -186,7 +186,7 @@ fn shown(row: &Row) -> Result<ShownTorrent, SessionError> {
         Ok(u32::try_from(statement::column::<i32>(row, name)?).unwrap_or(0))
     };
     let files = match statement::column::<Option<i16>>(row, "fmt")? {
-        Some(fmt) => file_list::unpack(fmt, statement::column(row, "data")?)
+        Some(fmt) => file_list::unpack(statement::column(row, "name")?, fmt, statement::column(row, "data")?)
             .map_err(|error| SessionError::Unexpected(error.to_string()))?,
         None => Vec::new(),
     };

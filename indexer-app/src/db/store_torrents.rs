@@ -16,10 +16,23 @@ use super::{
     tombstones,
 };
 use crate::{
-    file_list::{self, Packed},
+    file_list::{Packed, Packer},
     kinds::{self, CLASS_VER},
     tokeniser::TOK_VER,
 };
+
+/// Threads that make a batch ready. More would only wait for each other: a batch is ready after some milliseconds.
+const THREADS_MAX: usize = 4;
+
+/// Torrents that are worth a thread.
+const SHARE_MIN: usize = 64;
+
+/// Bytes of torrents in one statement. The protocol takes 1 GiB, and the server holds a statement some times; an ordinary
+/// batch has less than 1 MiB, but a few torrents of 200,000 files have tens.
+const STATEMENT_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of a torrent in a statement beside its texts.
+const ROW_BYTES: usize = 200;
 
 /// Stores torrents that are not there yet, with files and aliases, and takes them out of the backlog. What is
 /// committed when it returns stays so. Those that are deleted or banned, by a hash or by a rule, are left out, and their
@@ -126,9 +139,7 @@ impl Session for StoreTorrents {
     type Output = Stored;
 
     async fn run(self, client: &mut Client) -> Result<Stored, SessionError> {
-        let prepare = tokio::task::spawn_blocking(move || PreparedTorrents::new(self.torrents));
-        let prepared = prepare.await.map_err(|error| SessionError::Unexpected(error.to_string()))?;
-        prepared.store(client).await
+        PreparedTorrents::on_threads(self.torrents).await?.store(client).await
     }
 }
 
@@ -146,6 +157,30 @@ impl PreparedTorrents {
         Self { ready, rejected }
     }
 
+    /// The same on as many threads as the machine has cores, up to [`THREADS_MAX`]: meanwhile the database has nothing to do.
+    ///
+    /// # Errors
+    /// A thread was lost.
+    async fn on_threads(torrents: Vec<NewTorrent>) -> Result<Self, SessionError> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+        let share = torrents.len().div_ceil(threads).max(SHARE_MIN);
+        let mut torrents = torrents.into_iter();
+        let mut shares = Vec::with_capacity(threads);
+        while torrents.len() > 0 {
+            let share: Vec<NewTorrent> = torrents.by_ref().take(share).collect();
+            shares.push(tokio::task::spawn_blocking(move || Self::new(share)));
+        }
+        let mut all = Self { ready: Vec::new(), rejected: Vec::new() };
+        for share in shares {
+            let share = share.await.map_err(|error| SessionError::Unexpected(error.to_string()))?;
+            all.ready.extend(share.ready);
+            all.rejected.extend(share.rejected);
+        }
+        all.ready.sort_by_key(|one| one.key);
+        all.ready.dedup_by_key(|one| one.key);
+        Ok(all)
+    }
+
     /// Stores those that are not there yet. What is committed when it returns stays so.
     ///
     /// # Errors
@@ -158,7 +193,7 @@ impl PreparedTorrents {
         };
         let ready = without_banned(client, self.ready, &mut stored.banned).await?;
         // Halves of a batch that the database refuses are tried alone, until the torrent that it blames is alone.
-        let mut open = vec![ready.as_slice()];
+        let mut open = statements(&ready);
         while let Some(batch) = open.pop() {
             match store(client, batch).await {
                 Ok(inserted) => {
@@ -210,16 +245,34 @@ async fn without_banned(
     Ok(welcome)
 }
 
+/// Parts of a batch that fit a statement each, the last one first.
+fn statements(mut rest: &[Ready]) -> Vec<&[Ready]> {
+    let mut parts = Vec::new();
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fitting = rest.iter().take_while(|one| {
+            bytes += one.bytes();
+            bytes <= STATEMENT_BYTES_MAX
+        });
+        let (part, after) = rest.split_at(fitting.count().max(1));
+        parts.push(part);
+        rest = after;
+    }
+    parts.reverse();
+    parts
+}
+
 /// Tokenises and packs; what cannot be stored is told apart. Sorted, so that two batches that share torrents lock them
 /// in the same order.
 fn prepare(torrents: Vec<NewTorrent>) -> (Vec<Ready>, Vec<(InfoHash, Rejection)>) {
+    let mut packer = Packer::new();
     let mut ready: HashMap<InfoHash, Ready> = HashMap::with_capacity(torrents.len());
     let mut rejected = Vec::new();
     for torrent in torrents {
         let key = torrent.hashes.canonical();
         match i64::try_from(torrent.total_size) {
             Ok(total_size) => {
-                ready.entry(key).or_insert_with(|| Ready::new(torrent, key, total_size));
+                ready.entry(key).or_insert_with(|| Ready::new(torrent, key, total_size, &mut packer));
             }
             Err(_) => rejected.push((key, Rejection::Size(torrent.total_size))),
         }
@@ -230,7 +283,7 @@ fn prepare(torrents: Vec<NewTorrent>) -> (Vec<Ready>, Vec<(InfoHash, Rejection)>
 }
 
 impl Ready {
-    fn new(mut torrent: NewTorrent, key: InfoHash, total_size: i64) -> Self {
+    fn new(mut torrent: NewTorrent, key: InfoHash, total_size: i64, packer: &mut Packer) -> Self {
         let name = storable(&torrent.name).into_owned();
         for component in torrent.files.iter_mut().flat_map(|(path, _)| path) {
             if component.contains('\0') {
@@ -240,7 +293,7 @@ impl Ready {
         let (traits, marks) = kinds::classify_and_mark(&name, &torrent.files);
         Self {
             paths: path_lexemes(&name, &torrent.files).map(TsVector),
-            files: file_list::pack(&torrent.files),
+            files: packer.pack(&name, &torrent.files),
             tsv: TsVector(name_lexemes(&name, &marks)),
             kind: traits.kind.code(),
             year: traits.year.and_then(|year| i16::try_from(year).ok()),
@@ -253,6 +306,12 @@ impl Ready {
 
     fn swarm(&self) -> Option<&ObservedSwarm> {
         self.torrent.history.swarm.as_ref()
+    }
+
+    /// Bytes of it in a statement, about.
+    fn bytes(&self) -> usize {
+        let paths = self.paths.as_ref().map_or(0, |paths| paths.0.bytes());
+        ROW_BYTES + self.name.len() + self.tsv.0.bytes() + paths + self.files.data.len()
     }
 
     fn lexemes_refused(&self) -> u64 {
@@ -325,4 +384,51 @@ async fn store(client: &Client, batch: &[Ready]) -> Result<Vec<InfoHash>, Sessio
 
 pub(super) fn int4(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Discovery, Hashes, History};
+
+    fn torrent(number: u8, name: &str) -> NewTorrent {
+        NewTorrent {
+            hashes: Hashes::V1(InfoHash::from_bytes([number; 20])),
+            name: name.to_owned(),
+            name_raw: None,
+            total_size: 1,
+            files: Vec::new(),
+            listing: Listing::Whole,
+            piece_length: None,
+            piece_count: None,
+            private: None,
+            source: None,
+            discovered_by: Discovery::Sampled,
+            history: History::default(),
+        }
+    }
+
+    #[test]
+    fn a_batch_is_parted_into_statements_that_the_database_can_take() {
+        let long = "x".repeat(STATEMENT_BYTES_MAX / 3);
+        let too_long = "x".repeat(STATEMENT_BYTES_MAX + 1);
+        let names = [&long, &long, "short", &too_long, "short", &long, &long, &long];
+        let batch = (0_u8..).zip(names).map(|(number, name)| torrent(number, name)).collect();
+        let prepared = PreparedTorrents::new(batch);
+        let parts = statements(&prepared.ready);
+        let numbers: Vec<Vec<u8>> =
+            parts.iter().rev().map(|part| part.iter().map(|one| one.key.as_bytes()[0]).collect()).collect();
+        assert_eq!(numbers, [vec![0, 1, 2], vec![3], vec![4, 5, 6], vec![7]]);
+        assert_eq!(statements(&[]).len(), 0);
+    }
+
+    #[tokio::test]
+    async fn threads_make_the_same_ready_as_one() {
+        let batch: Vec<NewTorrent> =
+            (0..=255_u8).chain(0..100).map(|number| torrent(number, &format!("name {number}"))).collect();
+        let (one, several) =
+            (PreparedTorrents::new(batch.clone()), PreparedTorrents::on_threads(batch).await.unwrap());
+        assert_eq!(several.ready.len(), 256);
+        assert_eq!(format!("{one:?}"), format!("{several:?}"));
+    }
 }

@@ -80,7 +80,7 @@ struct FileEntry {
 /// # Errors
 /// The stored list of files is damaged; nothing was appended.
 pub fn write(row: ExportRow, out: &mut Vec<u8>) -> Result<(), UnpackError> {
-    let files = file_list::unpack(row.files.fmt, &row.files.data)?;
+    let files = file_list::unpack(&row.name, row.files.fmt, &row.files.data)?;
     let observed = row.observed.as_ref();
     let swarm = observed.and_then(|observed| observed.swarm.as_ref());
     let line = Line {
@@ -404,7 +404,7 @@ mod tests {
                 score: torrent.history.score.unwrap(),
                 swarm: torrent.history.swarm,
             }),
-            files: pack(&torrent.files),
+            files: pack(&torrent.name, &torrent.files),
         }
     }
 

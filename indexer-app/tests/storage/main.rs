@@ -15,6 +15,7 @@ mod distribution;
 mod exchange;
 mod expiry;
 mod foreign;
+mod ingest;
 mod migration;
 mod nodes;
 mod query;

@@ -17,7 +17,7 @@ pub(super) fn look_into(
     data: &[u8],
     known: Option<&Vec<bool>>,
 ) -> (bool, Option<String>) {
-    let Ok(files) = file_list::unpack(fmt, data) else { return (true, None) };
+    let Ok(files) = file_list::unpack(name, fmt, data) else { return (true, None) };
     let paths: Vec<String> = files.iter().map(|(path, _)| path.join("/")).collect();
     let texts = Texts { name: placed(name), paths: paths.iter().map(|path| placed(path)).collect() };
     if let Some(known) = known {
