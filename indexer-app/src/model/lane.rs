@@ -29,14 +29,21 @@ pub(super) struct LaneBounds {
 #[derive(Debug)]
 pub(super) struct Lane<T> {
     bounds: LaneBounds,
-    waiting: VecDeque<T>,
+    waiting: VecDeque<Waiting<T>>,
     oldest: Option<Time>,
-    in_flight: Option<Vec<T>>,
+    in_flight: Option<Vec<Waiting<T>>>,
     failures: u32,
     refusals: u32,
     retry_at: Time,
     refused: u64,
     lost: u64,
+}
+
+/// An item, and since when it is here.
+#[derive(Debug)]
+struct Waiting<T> {
+    item: T,
+    since: Time,
 }
 
 /// What becomes of a batch that failed.
@@ -70,7 +77,7 @@ impl<T: Clone> Lane<T> {
             self.refused += 1;
             return false;
         }
-        self.waiting.push_back(item);
+        self.waiting.push_back(Waiting { item, since: now });
         self.oldest.get_or_insert(now);
         true
     }
@@ -84,17 +91,24 @@ impl<T: Clone> Lane<T> {
             return None;
         }
         let count = self.waiting.len().min(self.bounds.batch_max);
-        let batch: Vec<T> = self.waiting.drain(..count).collect();
+        let batch: Vec<Waiting<T>> = self.waiting.drain(..count).collect();
         self.oldest = (!self.waiting.is_empty()).then_some(now);
-        self.in_flight = Some(batch.clone());
-        Some(batch)
+        let items = batch.iter().map(|waiting| waiting.item.clone()).collect();
+        self.in_flight = Some(batch);
+        Some(items)
     }
 
     /// The batch in flight was acknowledged; gives it back.
     pub(super) fn acknowledged(&mut self) -> Vec<T> {
+        self.acknowledged_since().map(|(item, _)| item).collect()
+    }
+
+    /// The same, each item with when it came.
+    pub(super) fn acknowledged_since(&mut self) -> impl Iterator<Item = (T, Time)> + use<T> {
         self.failures = 0;
         self.refusals = 0;
-        self.in_flight.take().unwrap_or_default()
+        let batch = self.in_flight.take().unwrap_or_default();
+        batch.into_iter().map(|Waiting { item, since }| (item, since))
     }
 
     /// The batch in flight failed: it goes back to the front, and is tried again after a growing wait. `transient`:
@@ -162,6 +176,19 @@ mod tests {
         assert_eq!(lane.acknowledged(), [1]);
         assert_eq!(lane.take(at(101), false), Some(vec![2, 3, 4]));
         assert_eq!(lane.len(), 3);
+    }
+
+    #[test]
+    fn when_an_item_came_is_known_until_it_is_acknowledged() {
+        let mut lane = lane();
+        lane.push(1, at(0));
+        lane.push(2, at(40));
+        lane.take(at(100), false);
+        lane.failed(at(100), true);
+        lane.push(3, at(150));
+        lane.take(at(350), true);
+        let acknowledged: Vec<(u32, Time)> = lane.acknowledged_since().collect();
+        assert_eq!(acknowledged, [(1, at(0)), (2, at(40)), (3, at(150))]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod announcers;
 mod connections;
+mod delays;
 mod disk_guard;
 mod giver;
 pub mod identity;

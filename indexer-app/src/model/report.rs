@@ -7,6 +7,7 @@ use mainline::{Dht, DropReason, PacketUse, VisitOutcome, VisitRecord};
 
 use super::{
     connections::UtpPorts,
+    delays::Delays,
     intake::Intake,
     limits::Limits,
     plan::Ending,
@@ -41,6 +42,8 @@ pub(super) struct Report {
     pub(super) hashes_waiting: u64,
     /// Torrents that the database has acknowledged as new.
     pub(super) stored: u64,
+    /// How long those took, from verified bytes to being found: a search sees what is committed.
+    pub(super) found_after: Delays,
     /// Torrents that it will not store.
     pub(super) rejected: u64,
     /// Datagrams that were not sent because they would have left this machine.
@@ -72,6 +75,7 @@ impl Report {
             hashes_buried: 0,
             hashes_waiting: 0,
             stored: 0,
+            found_after: Delays::default(),
             rejected: 0,
             withheld: 0,
             banned: Banned::default(),
@@ -139,6 +143,9 @@ impl Report {
         };
         for source in Discovery::OF_HASHES {
             add("new hashes", source.as_str(), self.hashes_new.get(&source).copied().unwrap_or(0));
+        }
+        for (class, number) in self.found_after.iter() {
+            add("found", class, number);
         }
         let (refused, displaced) = storage.backlog.turned_away();
         add("backlog", "refused, full", refused);

@@ -7,7 +7,7 @@ use tea_runtime::Context;
 
 use super::{BACKLOG_REST, Closing, Indexer, LEARN_EVERY, LEARNED_MAX};
 use crate::{
-    db::{Discovery, Known, NewTorrent, Taken},
+    db::{Discovery, Known, Taken},
     model::{message::Answer, storage::put_back},
 };
 
@@ -85,16 +85,20 @@ impl Indexer {
                 storage.note(&result, now);
                 match result {
                     Ok(stored) => {
-                        let batch = storage.torrents.acknowledged();
-                        if let Some(wanted) = &mut self.wanted {
-                            let named = |hash: &InfoHash, torrent: &NewTorrent| {
-                                torrent.hashes.canonical() == *hash || torrent.hashes.alias() == Some(*hash)
-                            };
-                            wanted.retain(|hash| !batch.iter().any(|torrent| named(hash, torrent)));
-                        }
                         let inserted: BTreeSet<InfoHash> = stored.inserted.iter().copied().collect();
-                        let keys = batch.iter().map(|torrent| torrent.hashes.canonical());
-                        self.scraper.stored(&stored.inserted, keys.filter(|key| !inserted.contains(key)));
+                        let mut others = Vec::new();
+                        for (torrent, since) in storage.torrents.acknowledged_since() {
+                            let key = torrent.hashes.canonical();
+                            if let Some(wanted) = &mut self.wanted {
+                                wanted.retain(|hash| key != *hash && torrent.hashes.alias() != Some(*hash));
+                            }
+                            if inserted.contains(&key) {
+                                self.report.found_after.add(now.saturating_since(since));
+                            } else {
+                                others.push(key);
+                            }
+                        }
+                        self.scraper.stored(&stored.inserted, others.into_iter());
                         for (hash, rejection) in &stored.rejected {
                             tracing::error!(%hash, %rejection, "a torrent cannot be stored");
                             storage.discards.push((*hash, format!("refused: {rejection}")), now);
