@@ -37,3 +37,10 @@ create index backlog_owned on backlog (owner) where owner is not null;
 
 -- Why a run takes no new torrents in, such as a full disk; null: it does.
 alter table runs add column ingest_stopped text;
+
+-- Which of several indexers samples nodes in which sixteenth of the keyspace.
+create table keyspace_slices (
+  slice int2 primary key,                         -- the first four bits of the ids in it
+  owner text not null,
+  until timestamptz not null                      -- whoever lives renews it before
+);

@@ -25,6 +25,7 @@ use crate::freshness::Decay;
 use crate::id_mismatch::{self, IdMismatch};
 use crate::identity::{self, Identity};
 use crate::keyed_hash::HashKey;
+use crate::keyspace_slices::KeyspaceSlices;
 use crate::limiter::{self, Limiter};
 use crate::lookups::Lookups;
 use crate::node_table::{Added, NodeRef, NodeTable};
@@ -65,6 +66,8 @@ pub struct Dht {
     pub(crate) decay: Decay,
     pub(crate) retry_worth: f64,
     pub(crate) nodes_max: usize,
+    /// Where nodes are sampled.
+    pub(crate) slices: KeyspaceSlices,
     limits: Limits,
 
     // Whom it knows.
@@ -142,6 +145,7 @@ impl Dht {
             decay: config.decay,
             retry_worth: config.retry_worth,
             nodes_max: limits.nodes_max,
+            slices: KeyspaceSlices::ALL,
             limits: *limits,
             contacts: Contacts::new(
                 if families[0] { limits.contacts_max } else { 0 },

@@ -9,6 +9,7 @@ use rand::RngExt;
 use crate::dht::Dht;
 use crate::event::{Support, VisitOutcome, VisitRecord};
 use crate::freshness::Decay;
+use crate::keyspace_slices::KeyspaceSlices;
 use crate::node_table::{Added, Node, NodeRef};
 use crate::odds::{Evidence, Silence, is_secure};
 use crate::output::Output;
@@ -154,10 +155,34 @@ impl Dht {
         self.drive_visit(now, at, out)
     }
 
+    /// Samples nodes in these slices of the keyspace only, from now on: for engines that share what they find. Nodes
+    /// elsewhere are visited still, so that the tables and lookups are as good as before, but seldom. No slice at all is
+    /// taken for all of them: whoever shares with nobody has to do everything.
+    pub fn set_slices(&mut self, now: Duration, slices: KeyspaceSlices) {
+        let slices = if slices.count() == 0 { KeyspaceSlices::ALL } else { slices };
+        let before = std::mem::replace(&mut self.slices, slices);
+        if before == slices {
+            return;
+        }
+        let table = &self.table;
+        // What was put off because it was somebody else's.
+        let gained = |id: &NodeId| slices.contains(id) && !before.contains(id);
+        self.queue.hurry(now, |at| {
+            table.get(at).is_some_and(|node| {
+                gained(&node.id) && node.freshness > 0 && node.missed == 0 && node.sample_due <= now
+            })
+        });
+    }
+
+    /// The slices of the keyspace in which nodes are sampled.
+    pub fn slices(&self) -> KeyspaceSlices {
+        self.slices
+    }
+
     /// What a node is asked first.
     fn opening(&mut self, now: Duration, at: NodeRef) -> Opening {
         let Some(node) = self.table.get(at) else { return Opening::Find { sample: false } };
-        if now < node.sample_due {
+        if now < node.sample_due || !self.slices.contains(&node.id) {
             return Opening::Find { sample: false };
         }
         if node.support == Support::Yes {
@@ -319,7 +344,7 @@ impl Dht {
         let heard = self.odds_alive(node) * (1.0 - self.odds.loss());
         let known = node.freshness > 0;
         let sampled = match node.support {
-            _ if now < node.sample_due => 0.0,
+            _ if now < node.sample_due || !self.slices.contains(&node.id) => 0.0,
             Support::Yes => node.expected_news().min(SAMPLES_SHOWN),
             Support::Unknown => self.first_news * self.odds.any_supports(is_secure(node)),
             Support::No => 0.0,
@@ -486,6 +511,7 @@ impl Dht {
         }
         let unsupported = missed_sample && doubtful && self.odds.supports(version, misses) < SAMPLING_WORTH;
         let (decay, epoch) = (self.decay, self.epoch);
+        let slices = self.slices;
         let jitter = self.rng.random_range(0.0..JITTER);
         let due = self.table.update(at, |node| {
             match outcome {
@@ -517,6 +543,8 @@ impl Dht {
             node.visited |= !cut_off;
             let pause = match (outcome, node.support) {
                 (VisitOutcome::TimedOut, _) if cut_off => CUT_OFF_PAUSE,
+                // Somebody else samples it; that it lives is all that is to be known.
+                (VisitOutcome::Replied, _) if !slices.contains(&node.id) => epoch,
                 (VisitOutcome::Replied, _) => epoch.min(node.sample_due.saturating_sub(now)),
                 (VisitOutcome::TimedOut, _) => {
                     epoch.min(MISSED_PAUSE * 4_u32.pow(u32::from(node.missed.clamp(1, 6)) - 1))

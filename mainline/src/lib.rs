@@ -64,6 +64,7 @@ mod event;
 mod explore;
 pub mod freshness;
 mod ids;
+mod keyspace_slices;
 mod lookup;
 mod lookups;
 mod meet;
@@ -96,6 +97,7 @@ pub use event::{
     SweepProgress, VisitOutcome, VisitRecord,
 };
 pub use ids::spread_ids;
+pub use keyspace_slices::KeyspaceSlices;
 pub use output::{Action, Output};
 pub use own_ids::{IdScheme, OwnIds};
 pub use reachability::Reachability;

@@ -57,6 +57,13 @@ impl VisitQueue {
         self.ready[worth.place()].push_back(node);
     }
 
+    /// Has some of the nodes that were put off come due at once. Costs as much as there are nodes.
+    pub(crate) fn hurry(&mut self, now: Duration, chosen: impl Fn(NodeRef) -> bool) {
+        let due = std::mem::take(&mut self.due).into_vec();
+        let hurried = |(due, node)| if chosen(node) { (now.min(due), node) } else { (due, node) };
+        self.due = due.into_iter().map(|Reverse(entry)| Reverse(hurried(entry))).collect();
+    }
+
     /// The next node whose time has come, to be handed back by [`push_ready`](Self::push_ready).
     pub(crate) fn pop_due(&mut self, now: Duration) -> Option<NodeRef> {
         let Reverse((due, _)) = self.due.peek()?;
@@ -140,6 +147,20 @@ mod tests {
         assert_eq!(queue.pop_due(Duration::from_secs(3)), Some(nodes[2]));
         assert_eq!(queue.pop_due(Duration::from_secs(3)), Some(nodes[0]));
         assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn nodes_that_are_hurried_come_due_at_once_and_once() {
+        let nodes = nodes(3);
+        let mut queue = VisitQueue::default();
+        for (node, due) in nodes.iter().zip([30, 10, 20]) {
+            queue.push_at(Duration::from_secs(due), *node);
+        }
+        queue.hurry(Duration::from_secs(1), |node| node == nodes[0]);
+        assert_eq!(queue.pop_due(Duration::from_secs(1)), Some(nodes[0]));
+        assert_eq!(queue.pop_due(Duration::from_secs(1)), None);
+        assert_eq!(queue.pop_due(Duration::from_secs(30)), Some(nodes[1]));
+        assert_eq!(queue.len(), 1);
     }
 
     #[test]

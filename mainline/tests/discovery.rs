@@ -4,7 +4,7 @@ mod world;
 
 use std::time::Duration;
 
-use mainline::Limits;
+use mainline::{KeyspaceSlices, Limits};
 use rand::RngExt;
 use world::{Nature, SECOND, World};
 
@@ -73,6 +73,58 @@ fn the_same_seed_gives_the_same_run_and_every_seed_finds_its_hashes() {
     for (seed, (found, all)) in halves.iter().flatten().enumerate() {
         assert!(found * 100 >= all * 99, "seed {seed}: {found} of {all}");
     }
+}
+
+#[test]
+fn engines_that_share_the_keyspace_sample_each_node_once_between_them_and_take_over_what_is_given_up() {
+    let mut world = World::new(4, 0.0);
+    world.populate(600, |_| Nature::Sampling { interval: 300 });
+    world.announce_torrents(400);
+    let bootstrap: Vec<_> = world.live().take(2).collect();
+    let (low, high) = (KeyspaceSlices::new(0..8), KeyspaceSlices::new(8..16));
+    for slices in [low, high] {
+        let engine = world.add_engine_with(1, 8, bootstrap.clone(), |_| {});
+        let now = world.now;
+        world.engines[engine].dht.set_slices(now, slices);
+    }
+    let end = world.now + Duration::from_secs(280);
+    let swept = |world: &World| world.engines.iter().all(|engine| engine.dht.sweep_progress().finished);
+    assert!(world.run_until(end, swept));
+    // Both know everybody, but each node was sampled by one of them, within the interval once.
+    let sampled =
+        |world: &World| -> Vec<u32> { world.nodes.iter().map(|node| node.asked.sample_infohashes).collect() };
+    assert!(world.engines.iter().all(|engine| engine.found.replied.len() == 600));
+    let counts = sampled(&world);
+    assert!(counts.iter().all(|count| *count <= 1), "{:?}", counts.iter().max());
+    let once = counts.iter().filter(|count| **count == 1).count();
+    assert!(once >= 590, "{once} of 600 were sampled");
+    let found = |world: &World, engine: usize| {
+        world.truth.keys().filter(|hash| world.engines[engine].found.sampled.contains(*hash)).count()
+    };
+    let both = world
+        .truth
+        .keys()
+        .filter(|hash| world.engines.iter().any(|engine| engine.found.sampled.contains(*hash)));
+    assert_eq!(both.count(), world.truth.len());
+    assert!(found(&world, 0) < world.truth.len(), "half of the nodes knew it all: nothing was tested");
+
+    // One is gone: the other samples its half soon, though it has just been there.
+    let now = world.now;
+    let high_nodes: Vec<usize> = (0..600).filter(|index| high.contains(&world.nodes[*index].id)).collect();
+    let before = sampled(&world);
+    world.engines[0].dht.set_slices(now, KeyspaceSlices::ALL);
+    world.engines[1].dht.set_slices(now, low);
+    world.run_for(Duration::from_secs(100));
+    let after = sampled(&world);
+    let taken_over = high_nodes.iter().filter(|index| after[**index] > before[**index]).count();
+    assert!(taken_over * 10 >= high_nodes.len() * 9, "{taken_over} of {}", high_nodes.len());
+    assert_eq!(found(&world, 0), world.truth.len());
+    for engine in &world.engines {
+        engine.watch.assert_polite();
+    }
+    // Nobody's is everybody's.
+    world.engines[1].dht.set_slices(now, KeyspaceSlices::new([]));
+    assert_eq!(world.engines[1].dht.slices(), KeyspaceSlices::ALL);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use deadpool_postgres::Client;
 use krpc::InfoHash;
 use tea_runtime::{Session, SessionError};
 
-use super::{Discovery, statement};
+use super::{Discovery, slices, statement};
 
 /// Highest priority: a user waits.
 const REQUESTED: i16 = 4;
@@ -355,7 +355,8 @@ impl Session for BacklogFail {
     }
 }
 
-/// Gives back what an owner has taken and neither finished nor failed: all of it is due at once. For the start after an
+/// Gives back what an owner has taken and neither finished nor failed: all of it is due at once. So are his slices of the
+/// keyspace. For the start after an
 /// interrupted run, and for the end of one.
 #[derive(Clone, Debug)]
 pub struct BacklogRelease {
@@ -369,6 +370,7 @@ impl Session for BacklogRelease {
     type Output = u64;
 
     async fn run(self, client: &mut Client) -> Result<u64, SessionError> {
+        slices::release(client, &self.owner).await?;
         let sql = "update backlog set due = now(), owner = null where owner = $1";
         statement::execute(client, sql, &[&self.owner]).await
     }

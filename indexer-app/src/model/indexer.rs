@@ -30,9 +30,9 @@ use super::{
     storage::{Backlog, Storage, effect},
 };
 use crate::db::{
-    Announce, BacklogRelease, BacklogRenew, BacklogSize, BacklogTake, BacklogTakeThese, DecayPopularity,
-    Discovery, DropInfoDicts, Failure, LearnWords, LoadInfoDict, NewInfoDict, Reindex, RunEnd, RunProgress,
-    RunReport, SaveProgress, SaveRunCounts, ScrapesDue, Tidy, VOCABULARY_MAX,
+    Announce, BacklogRelease, BacklogRenew, BacklogSize, BacklogTake, BacklogTakeThese, ClaimSlices,
+    DecayPopularity, Discovery, DropInfoDicts, Failure, LearnWords, LoadInfoDict, NewInfoDict, Reindex,
+    RunEnd, RunProgress, RunReport, SaveProgress, SaveRunCounts, ScrapesDue, Tidy, VOCABULARY_MAX,
 };
 
 /// How often what is due is done. 25 ms is far below the pace of one query a second to a remote, and costs a
@@ -73,6 +73,12 @@ const BOOTSTRAP_AGAIN: Duration = Duration::from_secs(30);
 /// How long a hash from the backlog is ours, from when it was taken or its lease was renewed. A program that dies gives them
 /// back at its next start, or so late.
 const LEASE: Duration = Duration::from_secs(900);
+
+/// How long a slice of the keyspace is ours, from when it was claimed or renewed.
+const SLICE_LEASE: Duration = Duration::from_secs(60);
+
+/// Seconds between two claims: what another indexer gives up is taken over within so long.
+const CLAIM_EVERY: u64 = 5;
 
 /// Seconds between two renewals of the leases: two may be lost before a lease is.
 const RENEW_EVERY: u64 = 240;
@@ -611,6 +617,10 @@ impl Indexer {
             }
             if self.seconds.is_multiple_of(COUNT_EVERY) {
                 cmd.perform(effect(BacklogSize, Answer::Counted));
+            }
+            if self.seconds.is_multiple_of(CLAIM_EVERY) {
+                let claim = ClaimSlices { owner: self.plan.owner.clone(), lease: SLICE_LEASE };
+                cmd.perform(effect(claim, Answer::Slices));
             }
             if self.seconds.is_multiple_of(RENEW_EVERY) {
                 let owner = self.plan.owner.clone();

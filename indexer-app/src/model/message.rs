@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use deadpool_postgres::Client;
+use mainline::KeyspaceSlices;
 use tea_runtime::{Datagram, Db, Effect, Fault, Incoming, SessionError, Signal, StreamEvent, SubEvent};
 
 use crate::{
@@ -104,6 +105,8 @@ pub enum Answer {
     Failed(Result<BacklogFailed, SessionError>),
     /// The leases of what is in hand were renewed.
     Renewed(Result<u64, SessionError>),
+    /// Where in the keyspace nodes are ours to sample.
+    Slices(Result<KeyspaceSlices, SessionError>),
     /// Hashes that are of no use were taken out, for good.
     Discarded(Result<u64, SessionError>),
     /// Hashes that were in hand at the end were given back.

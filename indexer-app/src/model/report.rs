@@ -150,6 +150,7 @@ impl Report {
         let (refused, displaced) = storage.backlog.turned_away();
         add("backlog", "refused, full", refused);
         add("backlog", "displaced, full", displaced);
+        add("keyspace slices", "sampled now", u64::from(dht.slices().count()));
         add("disk", "ingest stopped", storage.disk.stops());
         add("expired", "over quota", retention.over_quota());
         add("expired", "unseen", retention.unseen_removed());

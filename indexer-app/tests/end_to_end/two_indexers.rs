@@ -104,6 +104,9 @@ fn two_indexers_on_one_database_share_the_work_and_never_have_a_hash_in_hand_at_
     let swarm = Swarm::start(unhurried(71, 150, 200)).unwrap();
     let mut one = shared.indexer("one", &swarm);
     let mut two = shared.indexer("two", &swarm);
+    let halves =
+        "select count(*) from (select owner from keyspace_slices group by owner having count(*) = 8) g";
+    eventually("each sampling half of the keyspace", || shared.number(halves) == 2);
     eventually("all being stored", || {
         shared.number("select count(*) from torrents").unsigned_abs() as usize >= swarm.torrent_count()
     });
@@ -118,6 +121,7 @@ fn two_indexers_on_one_database_share_the_work_and_never_have_a_hash_in_hand_at_
     let fetched = shared.number("select sum(succeeded)::int8 from run_work where kind = 'fetches'");
     let hashes = shared.number("select (select count(*) from torrents) + (select count(*) from aliases)");
     assert!(fetched <= hashes, "{fetched} fetches for {hashes} hashes");
+    assert_eq!(shared.number("select count(*) from keyspace_slices"), 0, "they are given up");
     // Both are gone, so nothing is in anybody's hand.
     assert_eq!(shared.number("select count(*) from backlog where owner is not null"), 0);
 }

@@ -8,15 +8,16 @@ use std::{
 use indexer_app::{
     db::{
         Announced, BacklogFail, BacklogFailed, BacklogGain, BacklogNew, BacklogPut, BacklogRelease,
-        BacklogRenew, BacklogSize, BacklogTake, Bury, DecayPopularity, Known, KnownHashes, LearnWords,
-        Learned, NewTorrent, NodeVisit, RecordAnnounces, Reindex, ReindexTurn, RunCount, RunEnd, RunProgress,
-        RunReport, RunStage, SaveIdentity, SaveNodes, SaveRunCounts, ScrapesDue, SeenAgain, StageTimes,
-        StoreTorrents, Stored, SwarmSize, Taken, Tidied, Tidy,
+        BacklogRenew, BacklogSize, BacklogTake, Bury, ClaimSlices, DecayPopularity, Known, KnownHashes,
+        LearnWords, Learned, NewTorrent, NodeVisit, RecordAnnounces, Reindex, ReindexTurn, RunCount, RunEnd,
+        RunProgress, RunReport, RunStage, SaveIdentity, SaveNodes, SaveRunCounts, ScrapesDue, SeenAgain,
+        StageTimes, StoreTorrents, Stored, SwarmSize, Taken, Tidied, Tidy,
     },
     model::{AppEffect, Msg},
     status::Snapshot,
 };
 use krpc::InfoHash;
+use mainline::KeyspaceSlices;
 use tea_runtime::{Db, Session, SessionError, Time, sim::EffectCx};
 
 /// What it takes to answer.
@@ -88,6 +89,7 @@ impl FakeDatabase {
                 bury.hashes.iter().filter(|(hash, _)| self.backlog.remove(hash).is_some()).count() as u64
             })
             .or_try(|_: &BacklogRenew| 0)
+            .or_try(|_: &ClaimSlices| KeyspaceSlices::ALL)
             .or_try(|seen: &SeenAgain| {
                 self.seen.extend(&seen.hashes);
                 seen.hashes.len() as u64

@@ -23,4 +23,5 @@ mod refusals;
 mod reindex;
 mod requests;
 mod search;
+mod slices;
 mod torrents;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use krpc::InfoHash;
+use mainline::KeyspaceSlices;
 use tea_runtime::Context;
 
 use super::{BACKLOG_REST, Closing, Indexer, LEARN_EVERY, LEARNED_MAX};
@@ -131,6 +132,18 @@ impl Indexer {
             }
             // If they are not given back now, they are at the next start.
             Answer::Released(result) => storage.note(&result, now),
+            Answer::Slices(result) => {
+                storage.note(&result, now);
+                // While the database is away those that were ours stay so.
+                if let Ok(slices) = result {
+                    let before = self.dht.slices();
+                    self.dht.set_slices(now.since_start(), slices);
+                    if self.dht.slices() != before {
+                        let (ours, all) = (self.dht.slices().count(), KeyspaceSlices::COUNT);
+                        tracing::info!(slices = %format_args!("{ours} of {all}"), "sampling another part of the keyspace");
+                    }
+                }
+            }
             Answer::Renewed(result) => storage.note(&result, now),
             Answer::Visits(result) => {
                 storage.note(&result, now);
