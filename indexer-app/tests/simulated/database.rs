@@ -8,10 +8,10 @@ use std::{
 use indexer_app::{
     db::{
         Announced, BacklogFail, BacklogFailed, BacklogGain, BacklogNew, BacklogPut, BacklogRelease,
-        BacklogRenew, BacklogSize, BacklogTake, Bury, ClaimSlices, DecayPopularity, Known, KnownHashes,
-        LearnWords, Learned, NewTorrent, NodeVisit, RecordAnnounces, Reindex, ReindexTurn, RunCount, RunEnd,
-        RunProgress, RunReport, RunStage, SaveIdentity, SaveNodes, SaveRunCounts, ScrapesDue, SeenAgain,
-        StageTimes, StoreTorrents, Stored, SwarmSize, Taken, Tidied, Tidy,
+        BacklogRenew, BacklogSize, BacklogTake, Bury, ClaimSlices, DecayPopularity, DropInfoDicts, Known,
+        KnownHashes, LearnWords, Learned, NewTorrent, NodeVisit, RecordAnnounces, Reindex, ReindexTurn,
+        RunCount, RunEnd, RunProgress, RunReport, RunStage, SaveIdentity, SaveNodes, SaveRunCounts,
+        ScrapesDue, SeenAgain, StageTimes, StoreTorrents, Stored, SwarmSize, Taken, Tidied, Tidy,
     },
     model::{AppEffect, Msg},
     status::Snapshot,
@@ -113,6 +113,7 @@ impl FakeDatabase {
             .or_try(|_: &BacklogSize| self.backlog.len() as u64)
             .or_try(|_: &Tidy| Tidied::default())
             .or_try(|_: &DecayPopularity| 0)
+            .or_try(|_: &DropInfoDicts| 0)
             .or_try(|_: &Reindex| ReindexTurn::Finished)
             .or_try(|_: &LearnWords| Learned::default())
             .or_try(|save: &SaveIdentity| self.identity.extend(save.values.clone()))
