@@ -133,7 +133,7 @@ impl Database {
     }
 
     /// A pool for searches, which read and never wait for the connections of what writes; nor do its statements go on for longer than
-    /// [`SEARCH_MAX`], whatever happens to who asked.
+    /// a minute, whatever happens to who asked.
     ///
     /// # Errors
     /// The pool cannot be made.
