@@ -2,7 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Pool, PoolBuilder, RecyclingMethod, Runtime,
+};
 use tea_runtime::SessionError;
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
@@ -200,27 +202,33 @@ pub fn pool(config: Config, connections: usize) -> Result<Pool, DatabaseError> {
 }
 
 fn pool_with(config: Config, tls: &Tls, connections: usize) -> Result<Pool, DatabaseError> {
+    let durable = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, _| {
+        Box::pin(async move {
+            // What a server is told to acknowledge early can be lost after it was acknowledged.
+            let sql = "select set_config('synchronous_commit', 'on', false)
+                where current_setting('synchronous_commit') = 'off'";
+            client.batch_execute(sql).await.map_err(HookError::Backend)
+        })
+    });
+    built(pool_builder(config, tls, connections).post_create(durable))
+}
+
+fn built(builder: PoolBuilder) -> Result<Pool, DatabaseError> {
+    builder.build().map_err(|error| SessionError::Unexpected(error.to_string()).into())
+}
+
+fn pool_builder(config: Config, tls: &Tls, connections: usize) -> PoolBuilder {
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let manager = match &tls.0 {
         Some(tls) => Manager::from_config(config, tls.clone(), recycling),
         None => Manager::from_config(config, NoTls, recycling),
     };
     Pool::builder(manager)
-        .post_create(Hook::async_fn(|client, _| {
-            Box::pin(async move {
-                // What a server is told to acknowledge early can be lost after it was acknowledged.
-                let sql = "select set_config('synchronous_commit', 'on', false)
-                    where current_setting('synchronous_commit') = 'off'";
-                client.batch_execute(sql).await.map_err(HookError::Backend)
-            })
-        }))
         .max_size(connections.max(1))
         .runtime(Runtime::Tokio1)
         .create_timeout(Some(CONNECT_MAX))
         .wait_timeout(Some(WAIT_MAX))
         .recycle_timeout(Some(CONNECT_MAX))
-        .build()
-        .map_err(|error| SessionError::Unexpected(error.to_string()).into())
 }
 
 /// Makes a database unless it is there; `server` connects to another one of the same server.
@@ -272,14 +280,15 @@ fn shared(url: &str) -> Result<(Config, Tls), DatabaseError> {
 
 async fn check_server(config: &Config, tls: &Tls) -> Result<(), DatabaseError> {
     let unreachable = |why: String| DatabaseError::Unreachable { at: place(config), why };
-    let pool = pool_with(config.clone(), tls, 1)?;
+    // Nothing else is asked of a server that may be too old to understand it.
+    let pool = built(pool_builder(config.clone(), tls, 1))?;
     let client = pool.get().await.map_err(|error| match pool_error(&error) {
         SessionError::Unavailable(why) => unreachable(why),
         other => unreachable(other.to_string()),
     })?;
-    let answer = client
-        .simple_query("show server_version_num")
+    let answer = tokio::time::timeout(CONNECT_MAX, client.simple_query("show server_version_num"))
         .await
+        .map_err(|_| unreachable(format!("no answer within {} s", CONNECT_MAX.as_secs())))?
         .map_err(|error| unreachable(full_text(&error)))?;
     let version = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0),

@@ -37,9 +37,15 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind], &length[..], body].concat()
 }
 
+/// Its length and its code.
+const SSL_REQUEST: [u32; 2] = [8, 80_877_103];
+
 /// Greets a client as a server of this version and answers one query with it; returns what was asked.
 async fn old_server(listener: TcpListener, version: &str) -> Vec<u8> {
     let (mut stream, _): (TcpStream, _) = listener.accept().await.unwrap();
+    // First it is asked whether it speaks TLS.
+    assert_eq!([stream.read_u32().await.unwrap(), stream.read_u32().await.unwrap()], SSL_REQUEST);
+    stream.write_all(b"N").await.unwrap();
     let startup = stream.read_u32().await.unwrap();
     stream.read_exact(&mut vec![0; startup as usize - 4]).await.unwrap();
     let ready = message(b'Z', b"I");
