@@ -79,7 +79,7 @@ fn all_comes_out(plan: &Plan, ip: IpAddr) {
         );
         std::thread::sleep(POLL);
     }
-    println!("{} torrents were complete after {:?}", sessions.torrents.len() - 1, begun.elapsed());
+    eprintln!("{} torrents were complete after {:?}", sessions.torrents.len() - 1, begun.elapsed());
     let status = indexer.stop();
     assert!(status.success(), "the indexer ended with {status}:\n{}", indexer.log());
 }

@@ -189,7 +189,7 @@ impl Contender {
         made.push((thread_cpu_time() - start).as_secs_f64() / count);
         match self.way {
             Way::Copy => {
-                let rows = prepare(torrents, usize::MAX, prepared);
+                let rows = prepare(&torrents, usize::MAX, prepared);
                 let timer = self.start();
                 for rows in &rows {
                     rows.copy(&mut self.clients[0], SystemTime::now()).await.map_err(said)?;
@@ -197,7 +197,7 @@ impl Contender {
                 self.stop(timer, count);
             }
             Way::Prepared { batch } => {
-                let batches = prepare(torrents, batch, prepared);
+                let batches = prepare(&torrents, batch, prepared);
                 let timer = self.start();
                 for batch in batches {
                     batch.store(&self.clients[0]).await.map_err(said)?;
@@ -240,7 +240,7 @@ impl Contender {
 }
 
 /// Makes batches ready, and takes note of what that took.
-fn prepare(torrents: Vec<NewTorrent>, batch: usize, prepared: &mut Vec<f64>) -> Vec<PreparedTorrents> {
+fn prepare(torrents: &[NewTorrent], batch: usize, prepared: &mut Vec<f64>) -> Vec<PreparedTorrents> {
     let count = torrents.len();
     let mut batches = Vec::new();
     let mut spent = Duration::ZERO;

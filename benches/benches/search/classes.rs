@@ -12,6 +12,9 @@ pub(crate) struct Class {
     pub(crate) is_plain: bool,
 }
 
+/// Makes one query of a class.
+type MakeQuery = fn(&mut Maker<'_>) -> String;
+
 /// All classes, with so many queries each, about the torrents 0 to `torrents` of the corpus.
 pub(crate) fn classes(corpus: &Corpus, torrents: u64, each: usize) -> Vec<Class> {
     let mut maker = Maker { corpus, torrents, random: StdRng::seed_from_u64(7) };
@@ -24,7 +27,7 @@ pub(crate) fn classes(corpus: &Corpus, torrents: u64, each: usize) -> Vec<Class>
         "two common",
         "three words",
     ];
-    let kinds: [(&'static str, fn(&mut Maker<'_>) -> String); 24] = [
+    let kinds: [(&'static str, MakeQuery); 24] = [
         ("rare word", |make| make.latin(20_000, 250_000)),
         ("middle word", |make| make.latin(300, 5_000)),
         ("common word", |make| make.latin(0, 40)),

@@ -1,7 +1,7 @@
 //! What a torrent is, read offline from its name and its files: type, year, season and episode, resolution, codec, source, release
 //! group, languages.
 //!
-//! [`classify`] reads, [`Traits::marks`] gives what of it stands in the index. A mark is a lexeme that the
+//! [`classify()`] reads, [`Traits::marks`] gives what of it stands in the index. A mark is a lexeme that the
 //! [tokeniser](crate::tokeniser) can never make, because it begins with a colon; so what is known of a torrent is asked for in the same
 //! query as its words, and counted by the same statistics:
 //!

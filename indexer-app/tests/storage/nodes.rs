@@ -281,7 +281,7 @@ async fn what_a_run_has_counted_is_kept_with_it_and_goes_with_it() {
     let count =
         |about: &str, name: &str, number| RunCount { about: about.to_owned(), name: name.to_owned(), number };
     let save = async |run, counts: &[RunCount]| {
-        test.run(SaveRunCounts { run, counts: counts.to_vec(), stages: Vec::new(), times: Vec::new() }).await
+        test.run(SaveRunCounts { run, counts: counts.to_vec(), stages: Vec::new(), times: Vec::new() }).await;
     };
     save(first, &[count("new hashes", "sampled", 7), count("malformed", "invalid 'id'", 1)]).await;
     let later = [count("malformed", "invalid 'id'", 2), count("new hashes", "sampled", 9)];

@@ -367,7 +367,7 @@ async fn what_a_torrent_is_stands_beside_its_words_in_the_index_and_in_columns()
     };
     let film = "Some Film 1999 :t:audio 1 1999".to_owned();
     for query in ["':t:video'", "film & ':t:video' & ':x:srt'", "':y:1999' & !':t:audio'"] {
-        assert_eq!(found(query).await, [film.clone()], "{query}");
+        assert_eq!(found(query).await, std::slice::from_ref(&film), "{query}");
     }
     assert_eq!(found("':t:audio' | ':x:flac'").await, ["song.flac 2 -"]);
     // Marks have no positions, words do.
