@@ -28,8 +28,8 @@ impl Quantiles {
         Self { p50: at(0.5), p99: at(0.99), max: at(1.0) }
     }
 
-    /// As cells of a table.
+    /// As cells of a table: hundredths where tenths would tell nothing.
     pub(crate) fn cells(self) -> [String; 3] {
-        [self.p50, self.p99, self.max].map(|value| format!("{value:.1}"))
+        [self.p50, self.p99, self.max].map(|value| format!("{value:.*}", if value < 1.0 { 2 } else { 1 }))
     }
 }

@@ -10,7 +10,7 @@ const NAME_LEXEMES_MAX: usize = 4_096;
 const PATH_LEXEMES_MAX: usize = 20_000;
 
 /// The words of a name with their places, and the marks of what the torrent is.
-pub(super) fn name_lexemes(name: &str, marks: &[String]) -> Lexemes {
+pub fn name_lexemes(name: &str, marks: &[String]) -> Lexemes {
     let mut lexemes = Lexemes::new(NAME_LEXEMES_MAX);
     // First, so that a name of too many words leaves out words and no marks.
     for mark in marks {
@@ -22,7 +22,7 @@ pub(super) fn name_lexemes(name: &str, marks: &[String]) -> Lexemes {
 
 /// The words of name and paths together, so that a query whose words stand partly in the one and partly in the other
 /// finds the torrent. `None` when the only file has the torrent's name.
-pub(super) fn path_lexemes(name: &str, files: &[file_list::File]) -> Option<Lexemes> {
+pub fn path_lexemes(name: &str, files: &[file_list::File]) -> Option<Lexemes> {
     if let [(path, _)] = files
         && path.as_slice() == [name]
     {

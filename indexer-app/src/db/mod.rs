@@ -63,6 +63,7 @@ pub use foreign::{Bitmagnet, ForeignError, ForeignTorrent, Magnetico};
 pub use identity::{LoadIdentity, SaveIdentity};
 pub use info_dicts::{DropInfoDicts, KeepInfoDicts, KeptInfoDicts, LoadInfoDict, NewInfoDict};
 pub use known_hashes::{Known, KnownHashes};
+pub use lexemes::{name_lexemes, path_lexemes};
 pub use nodes::{LoadNodes, NodeVisit, SaveNodes, StoredNode};
 pub use reindex::{
     Reindex, ReindexBegin, ReindexProgress, ReindexState, ReindexTurn, ReindexWalk, Reindexed,

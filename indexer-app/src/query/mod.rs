@@ -32,5 +32,6 @@ mod value;
 pub use ast::{Days, Expr, Field, Moment, Number, Range, Span, Term, Text, Trait};
 pub use note::Note;
 pub use parse::{DEPTH_MAX, QUERY_BYTES_MAX, Query, TERMS_MAX, parse};
-pub(crate) use text::{Clause, Lexeme, holds, placed};
+pub use text::{Clause, Lexeme};
+pub(crate) use text::{holds, placed};
 pub(crate) use traits::mark;

@@ -11,24 +11,24 @@ const DISTANCE_MAX: u32 = 16_384;
 
 /// A token that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Lexeme {
+pub struct Lexeme {
     /// Its text.
-    pub(crate) text: String,
+    pub text: String,
     /// Distance from the one before in its clause; 0 for the first.
-    pub(crate) distance: u32,
+    pub distance: u32,
     /// Whether it is enough that a token begins so.
-    pub(crate) prefix: bool,
+    pub prefix: bool,
 }
 
 impl Lexeme {
     /// Whether a token is it.
-    pub(crate) fn is(&self, token: &str) -> bool {
+    pub fn is(&self, token: &str) -> bool {
         if self.prefix { token.starts_with(&self.text) } else { token == self.text }
     }
 }
 
 /// Tokens that stand at these distances from each other; never empty.
-pub(crate) type Clause = Vec<Lexeme>;
+pub type Clause = Vec<Lexeme>;
 
 /// A text between quotes; `None` when there is nothing to look for in it.
 pub(super) fn quoted(words: &str) -> Option<Text> {
@@ -47,7 +47,7 @@ pub(super) fn plain(word: &str) -> Option<Text> {
 
 impl Text {
     /// What must all be there.
-    pub(crate) fn clauses(&self) -> Vec<Clause> {
+    pub fn clauses(&self) -> Vec<Clause> {
         match self {
             Self::Word(word) => words(word, false),
             Self::Prefix(word) => words(word, true),
