@@ -15,6 +15,7 @@ pub mod model;
 pub mod query;
 pub mod search;
 pub mod settings;
+pub mod signature;
 pub mod status;
 pub mod tokeniser;
 pub mod vocabulary;

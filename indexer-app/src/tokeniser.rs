@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
+use crate::signature::Signature;
+
 /// Rises whenever the same text would give other tokens: rows made by an older version are to be made again.
 pub const TOK_VER: i16 = 1;
 
@@ -245,6 +247,11 @@ impl Lexemes {
     /// Adds a lexeme that is no text, as it is and without a position.
     pub fn add_mark(&mut self, mark: &str) {
         insert(&mut self.lexemes, &mut self.bytes, self.lexemes_max, &mut self.refused, mark, None);
+    }
+
+    /// What they set in a signature.
+    pub fn signature(&self) -> Signature {
+        Signature::of(self.lexemes.keys().map(String::as_str))
     }
 
     /// How many different ones.

@@ -39,6 +39,7 @@ const TORRENTS: Columns = &[
     ("files_whole", Type::BOOL),
     ("added_at", Type::TIMESTAMPTZ),
     ("popularity", Type::INT2),
+    ("signature", Type::INT8),
 ];
 
 const FILES: Columns = &[
@@ -60,6 +61,7 @@ const STATS: Columns = &[
     ("scrape_nodes", Type::INT2),
     ("scrape_whole", Type::BOOL),
     ("scraped_at", Type::TIMESTAMPTZ),
+    ("signature", Type::INT8),
 ];
 
 impl PreparedTorrents {
@@ -97,6 +99,7 @@ impl PreparedTorrents {
                 &(one.torrent.listing == Listing::Whole),
                 &one.torrent.history.added_at.unwrap_or(now),
                 &((1.0 + score).log2() as i16),
+                &one.signature,
             ];
             torrents.as_mut().write(&row).await.map_err(|error| session_error(&error))?;
         }
@@ -125,6 +128,7 @@ impl PreparedTorrents {
                 &size.map_or(0, |size| i16::try_from(size.nodes).unwrap_or(i16::MAX)),
                 &size.is_some_and(|size| size.whole),
                 &history.swarm.map(|swarm| swarm.at),
+                &one.signature,
             ];
             stats.as_mut().write(&row).await.map_err(|error| session_error(&error))?;
         }

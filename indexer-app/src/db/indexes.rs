@@ -22,22 +22,33 @@ struct Wanted {
 
 /// Without info-hashes in the orders: they only tell apart what is equal, which is a few rows (one batch at a time, one size), and were half of each
 /// entry; PostgreSQL sorts those few itself while it walks. Ascending: what is new goes to the end of such an index, whose pages then fill up; at the
-/// beginning they split in halves. Walked backwards it costs the same.
+/// beginning they split in halves. Walked backwards it costs the same. With signatures: what is looked for is told apart in the index already, and found again
+/// in the table by its key and signature.
 const WANTED: &[Wanted] = &[
-    Wanted { name: "torrents_newest", table: "torrents", definition: "using btree (added_at)" },
-    Wanted { name: "torrents_popular", table: "torrents", definition: "using btree (popularity, added_at)" },
-    Wanted { name: "torrents_largest", table: "torrents", definition: "using btree (total_size)" },
+    Wanted { name: "torrents_newest", table: "torrents", definition: "using btree (added_at, signature)" },
+    Wanted {
+        name: "torrents_popular",
+        table: "torrents",
+        definition: "using btree (popularity, added_at, signature)",
+    },
+    // The largest and those of most files are seldom of another type than video or software, so each type has an order of its own; together they
+    // are merged.
+    Wanted {
+        name: "torrents_largest",
+        table: "torrents",
+        definition: "using btree (kind, total_size, signature)",
+    },
     Wanted {
         name: "torrents_most_files",
         table: "torrents",
-        definition: "using btree (file_count, added_at)",
+        definition: "using btree (kind, file_count, added_at, signature)",
     },
     // Only those that have some: most torrents have none, and a row whose indexed columns stay as they are is updated in place. With info-hashes: a hundred
     // thousand may have one seeder, too many to be sorted while they are walked.
     Wanted {
         name: "torrent_stats_seeders",
         table: "torrent_stats",
-        definition: "using btree (seeders desc, info_hash) where seeders > 0",
+        definition: "using btree (seeders desc, info_hash) include (signature) where seeders > 0",
     },
     // Numbers of transactions grow with the table, so a summary of a few KB does what a B-tree of 20 MB a million torrents would.
     Wanted {

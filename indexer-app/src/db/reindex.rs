@@ -207,12 +207,15 @@ select * from (
 // Rows that somebody has changed or made again meanwhile are left as they are.
 const WRITE: &str = "
 with given as (
-    select * from unnest($1::bytea[], $2::int2[], $3::int2[], $4::tsvector[], $5::int2[], $6::int2[])
-    as g (info_hash, tok_ver, class_ver, tsv, kind, year)
+    select * from unnest($1::bytea[], $2::int2[], $3::int2[], $4::tsvector[], $5::int2[], $6::int2[], $16::int8[])
+    as g (info_hash, tok_ver, class_ver, tsv, kind, year, signature)
 ), made as (
-    update torrents t set tsv = g.tsv, kind = g.kind, year = g.year, tok_ver = $7, class_ver = $8
+    update torrents t set tsv = g.tsv, kind = g.kind, year = g.year, signature = g.signature, tok_ver = $7, class_ver = $8
     from given g where t.info_hash = g.info_hash and t.tok_ver = g.tok_ver and t.class_ver = g.class_ver
-    returning t.info_hash
+    returning t.info_hash, t.signature
+), signed as (
+    update torrent_stats s set signature = m.signature from made m
+    where s.info_hash = m.info_hash and s.signature <> m.signature
 ), lists as (
     update torrent_files f set paths = g.paths, tok_ver = $7
     from unnest($9::bytea[], $10::tsvector[]) as g (info_hash, paths) where f.info_hash = g.info_hash
@@ -230,6 +233,7 @@ struct Again {
     tok_ver: i16,
     class_ver: i16,
     tsv: TsVector,
+    signature: i64,
     kind: i16,
     year: Option<i16>,
     /// Words of its paths, when those that are there are of older rules, too.
@@ -304,11 +308,13 @@ fn again(row: &Row, every: bool) -> Result<Again, SessionError> {
     let paths = files
         .filter(|_| every || paths_ver != Some(TOK_VER))
         .map(|files| path_lexemes(name, &files).map(TsVector));
+    let lexemes = name_lexemes(name, &marks);
     Ok(Again {
         key: statement::key(row, "info_hash")?,
         tok_ver: statement::column(row, "tok_ver")?,
         class_ver: statement::column(row, "class_ver")?,
-        tsv: TsVector(name_lexemes(name, &marks)),
+        signature: lexemes.signature().to_i64(),
+        tsv: TsVector(lexemes),
         kind: traits.kind.code(),
         year: traits.year.and_then(|year| i16::try_from(year).ok()),
         paths,
@@ -351,6 +357,7 @@ async fn write(
             &i64::try_from(looked.len()).unwrap_or(i64::MAX),
             &is_last,
             &owner,
+            &column!(|one| one.signature),
         ],
     )
     .await?;

@@ -92,6 +92,7 @@ pub(super) struct Ready {
     pub(super) total_size: i64,
     pub(super) name: String,
     pub(super) tsv: TsVector,
+    pub(super) signature: i64,
     pub(super) kind: i16,
     pub(super) year: Option<i16>,
     pub(super) paths: Option<TsVector>,
@@ -103,17 +104,19 @@ with given as (
     select * from unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[], $5::int8[], $6::int8[], $7::int4[],
         $8::int4[], $9::boolean[], $10::text[], $11::int2[], $12::tsvector[], $13::int2[], $14::bytea[],
         $15::tsvector[], $19::int2[], $20::int2[], $22::boolean[], $23::timestamptz[], $24::timestamptz[], $25::int8[],
-        $26::float8[], $27::timestamptz[], $28::int4[], $29::int4[], $30::int2[], $31::boolean[], $32::timestamptz[])
+        $26::float8[], $27::timestamptz[], $28::int4[], $29::int4[], $30::int2[], $31::boolean[], $32::timestamptz[], $34::int8[])
     as g (info_hash, v2, name, name_raw, total_size, piece_length, file_count, piece_count, private, source,
         discovered_by, tsv, fmt, data, paths, kind, year, files_whole, added_at, last_seen, seen_count, score, score_at,
-        seeders, leechers, scrape_nodes, scrape_whole, scraped_at)
+        seeders, leechers, scrape_nodes, scrape_whole, scraped_at, signature)
 ), stored as (
     insert into torrents (info_hash, v2, name, name_raw, total_size, piece_length, file_count, piece_count, private,
-        source, discovered_by, tsv, tok_ver, kind, year, class_ver, files_whole, added_at, popularity)
+        source, discovered_by, tsv, tok_ver, kind, year, class_ver, files_whole, added_at, popularity,
+        signature)
     select info_hash, v2, name, name_raw, total_size, piece_length, file_count, piece_count, private, source,
         discovered_by, tsv, $16, kind, year, $21, files_whole, coalesce(added_at, now()),
         case when score > 0 then floor(ln(1 + score *
-            power(2, -greatest(extract(epoch from now() - score_at), 0)::float8 / $33)) / ln(2))::int2 else 0 end
+            power(2, -greatest(extract(epoch from now() - score_at), 0)::float8 / $33)) / ln(2))::int2 else 0 end,
+        signature
     from given
     on conflict do nothing returning info_hash
 ), files as (
@@ -121,9 +124,10 @@ with given as (
     select info_hash, fmt, data, paths, $16 from given on conflict do nothing
 ), stats as (
     insert into torrent_stats (info_hash, score, score_at, seen_count, last_seen, seeders, leechers, scrape_nodes,
-        scrape_whole, scraped_at)
+        scrape_whole, scraped_at, signature)
     select info_hash, coalesce(score, 0), coalesce(score_at, now()), coalesce(seen_count, 1), coalesce(last_seen, now()),
-        coalesce(seeders, 0), coalesce(leechers, 0), coalesce(scrape_nodes, 0), coalesce(scrape_whole, false), scraped_at
+        coalesce(seeders, 0), coalesce(leechers, 0), coalesce(scrape_nodes, 0), coalesce(scrape_whole, false), scraped_at,
+        signature
     from given on conflict do nothing
 ), other_keys as (
     insert into aliases (alias, info_hash) select * from unnest($17::bytea[], $18::bytea[]) on conflict do nothing
@@ -291,10 +295,12 @@ impl Ready {
             }
         }
         let (traits, marks) = kinds::classify_and_mark(&name, &torrent.files);
+        let lexemes = name_lexemes(&name, &marks);
         Self {
             paths: path_lexemes(&name, &torrent.files).map(TsVector),
             files: packer.pack(&name, &torrent.files),
-            tsv: TsVector(name_lexemes(&name, &marks)),
+            signature: lexemes.signature().to_i64(),
+            tsv: TsVector(lexemes),
             kind: traits.kind.code(),
             year: traits.year.and_then(|year| i16::try_from(year).ok()),
             torrent,
@@ -376,6 +382,7 @@ async fn store(client: &Client, batch: &[Ready]) -> Result<Vec<InfoHash>, Sessio
             &column!(|one| one.swarm().map(|swarm| swarm.size.whole)),
             &column!(|one| one.swarm().map(|swarm| swarm.at)),
             &SCORE_HALF_LIFE.as_secs_f64(),
+            &column!(|one| one.signature),
         ],
     )
     .await?;

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::file_list::File;
 
-/// Rises whenever the same torrent would give other traits: rows classified by an older version are to be classified again.
-pub const CLASS_VER: i16 = 1;
+/// Rises whenever the same torrent would give other traits, or the same lexemes another [signature](crate::signature): rows that an older version
+/// has classified are to be classified again.
+pub const CLASS_VER: i16 = 2;
 
 /// Languages kept of one torrent: more are a list of subtitles.
 const LANGUAGES_MAX: usize = 12;

@@ -6,6 +6,7 @@ use crate::private_cluster::{TestDatabase, hash, torrent, with_files};
 use indexer_app::{
     db::{Announce, Hashes, NewTorrent, RecordAnnounces, Search, SwarmSize},
     search::{Count, Page, Request, Sort},
+    signature::Signature,
 };
 
 async fn page(test: &TestDatabase, request: Request) -> Page {
@@ -249,23 +250,48 @@ async fn pages_of_every_order_hold_each_torrent_once_and_in_order() {
 /// Torrents made by the database itself: as many as it takes to make walking worth while.
 async fn with_many(rows: u32) -> TestDatabase {
     let test = TestDatabase::new().await;
+    let signatures: Vec<i64> = (1..=rows).map(|number| signature(number, rows)).collect();
     // "common" is in all names, "half" in every other, "tenth" in every tenth, "rare" in ten, "old" in the oldest 4000.
-    test.execute(&format!(
+    let insert = format!(
         "insert into torrents (info_hash, name, total_size, piece_length, file_count, piece_count, private,
-            discovered_by, tok_ver, added_at, popularity, tsv)
+            discovered_by, tok_ver, added_at, popularity, tsv, kind, signature)
          select decode(lpad(to_hex(n), 40, '0'), 'hex'), n::text, n * 7919 % 100003, 1, 1 + n % 13, 1, false, 1, 1,
             now() - make_interval(secs => n), n % 11,
             (format('common:1 n%s:2', n) || case when n % 2 = 0 then ' half:3' else '' end
                 || case when n % 10 = 0 then ' tenth:4' else '' end
                 || case when n % ({rows} / 10) = 0 then ' rare:5' else '' end
-                || case when n > {rows} - 4000 then ' old:6' else '' end)::tsvector
-         from generate_series(1, {rows}) n;
-         insert into torrent_stats (info_hash, seeders)
-         select decode(lpad(to_hex(n), 40, '0'), 'hex'), greatest(0, n % 10 - 6) from generate_series(1, {rows}) n;
-         analyze torrents; analyze torrent_stats"
+                || case when n > {rows} - 4000 then ' old:6' else '' end)::tsvector,
+            n % 4, signature
+         from unnest($1::int8[]) with ordinality as g (signature, n)"
+    );
+    test.client().await.execute(&insert, &[&signatures]).await.unwrap();
+    // Equal times, as a batch has them, and equal sizes are more than an index tells apart.
+    test.execute(&format!(
+        "insert into torrent_stats (info_hash, seeders, signature)
+         select info_hash, greatest(0, name::int8 % 10 - 6), signature from torrents;
+         update torrents set added_at = now() - interval '3 days' where name::int8 between {rows} / 2 and {rows} / 2 + 700;
+         update torrents set total_size = 50000 where name::int8 between {rows} / 3 and {rows} / 3 + 6000;"
     ))
     .await;
+    for table in ["torrents", "torrent_stats"] {
+        test.execute(&format!("vacuum analyze {table}")).await;
+    }
     test
+}
+
+/// Of the words that a number has in [`with_many`].
+fn signature(number: u32, rows: u32) -> i64 {
+    let own = format!("n{number}");
+    let of = |word, has: bool| has.then_some(word);
+    let words = [
+        Some("common"),
+        Some(own.as_str()),
+        of("half", number % 2 == 0),
+        of("tenth", number % 10 == 0),
+        of("rare", number % (rows / 10) == 0),
+        of("old", number > rows - 4_000),
+    ];
+    Signature::of(words.into_iter().flatten()).to_i64()
 }
 
 #[tokio::test]

@@ -1,52 +1,43 @@
-//! The two ways to rows: fetching what matches and sorting it, and walking the order and keeping what matches.
+//! The ways to rows: fetching what matches and sorting it, and walking the order and keeping what matches, with a look at each row or in its index
+//! alone.
 
+use krpc::InfoHash;
 use tea_runtime::SessionError;
 use tokio_postgres::Row;
 
 use super::{
     COLUMNS, Parameters, Searching, UNPACK_BYTES_MAX,
     condition::Conditions,
-    estimate::{Estimate, Group},
+    estimate::{Estimate, Group, Way},
     order::microseconds,
+    signs::Signs,
     statement,
 };
 use crate::{
+    kinds::Kind,
     query::{Number, Term},
-    search::{Costs, Plan, Position, Sort, plan},
+    search::{Costs, Fetching, Plan, Position, Sort, Walk, plan},
 };
 
 /// Torrents that are fetched by names and sorted at most.
-const NAME_HITS_MAX: i64 = 15_000;
+const NAME_HITS_MAX: i64 = 8_000;
 
-/// Torrents that are fetched by names and ranked at most.
-const RANKED_MAX: i64 = 10_000;
+/// Torrents that are ranked at most.
+const RANKED_MAX: i64 = 5_000;
 
 /// Torrents that are fetched by paths and sorted at most: each has to be joined to its row.
-const PATH_HITS_MAX: i64 = 3_000;
+const PATH_HITS_MAX: i64 = 2_000;
 
-/// Rows of an order that are walked for names, about 20 ms; and for paths, each of which is fetched too.
-const NAMES_WINDOW: u32 = 12_000;
-const PATHS_WINDOW: u32 = 4_000;
-
-/// Rows that are walked where no index helps and the table is small: all of them.
-const SMALL_WINDOW: u32 = 40_000;
-
-/// Rows that an index may give while a condition that it does not know leaves fewer of them.
-const EXAMINED_MAX: f64 = 60_000.0;
-
-/// How rows are found.
+/// How rows are found: by walking the index of the order, or by fetching by an index of what is asked for; and by the other when there were too few, or too many.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Access {
-    /// By the index of the order.
-    Walk {
-        window: u32,
-        /// How many rows are walked when too few of them match, and fetching could not look at all that do.
-        window_max: u32,
-        /// What is done when too few of them match.
-        instead: Option<Fetch>,
-    },
-    /// By an index of what is asked for.
-    Fetch(Fetch),
+pub(super) struct Access {
+    /// Rows that are walked before anything else.
+    first: Option<u32>,
+    /// Rows that may be walked.
+    window_max: u32,
+    /// Rows that cannot match are passed over in the index.
+    signed: bool,
+    fetch: Option<Fetch>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,8 +45,6 @@ pub(super) struct Fetch {
     group: Group,
     /// Only this group limits what is looked at; else all conditions on names do.
     alone: bool,
-    /// There are too many of them to look at all.
-    too_many: bool,
 }
 
 /// Rows in their order.
@@ -75,39 +64,69 @@ pub(super) enum End {
     Whole,
     /// Rows that were not walked, from here on.
     Window(Position),
+    /// It is not known yet: a window was walked to its end.
+    Unknown(Walked),
+}
+
+impl Got {
+    /// Whether so many came, or all that there are.
+    fn is_enough(&self, need: usize) -> bool {
+        self.rows.len() >= need || (matches!(self.end, End::Whole) && !self.approximate)
+    }
 }
 
 impl Searching<'_> {
     /// Chooses how the rows of a stage are found.
     pub(super) fn choose(&self, conditions: &Conditions<'_>, estimate: &Estimate, room: usize) -> Access {
-        let best = estimate.groups.first();
-        let hits_max = self.hits_max(conditions) as f64;
-        let instead = best.map(|(group, rows)| Fetch {
-            group: *group,
-            alone: *rows > EXAMINED_MAX,
-            too_many: rows.min(estimate.hits) > hits_max,
-        });
-        let window_max = if conditions.is_names() { NAMES_WINDOW } else { PATHS_WINDOW };
-        let window_max = if estimate.rows < f64::from(NAMES_WINDOW) { SMALL_WINDOW } else { window_max };
+        let signed = self.known.is_signed && !self.signs(conditions).is_empty();
+        let (stats, files) = self.joined(conditions, false);
+        let by_seeders = self.order.is(Sort::Seeders);
+        let walk = Walk {
+            admitted: signed.then_some(estimate.admitted),
+            visible: if by_seeders { self.known.visible_stats } else { self.known.visible },
+            joins: usize::from(stats) + usize::from(files),
+            // Words of paths are long lists, many of them on other pages.
+            read_lists: files,
+            merged: self.order.is_by_kind() && conditions.kinds.len() > 1,
+            rows: estimate.rows,
+        };
+        let hits_max = self.hits_max(conditions);
+        let fetching = |way: &Way| Fetching {
+            rows: way.rows,
+            examined: way.examined,
+            rows_max: hits_max as f64,
+            joins: usize::from(stats) + usize::from(matches!(way.group, Group::Paths | Group::Seeders(_))),
+        };
+        let ways = estimate.ways.iter().map(|way| (way, fetching(way)));
+        let best = ways
+            .filter(|(_, fetching)| !fetching.is_too_long())
+            .min_by(|(_, left), (_, right)| left.us().total_cmp(&right.us()));
+        let instead = best.map(|(way, fetching)| Fetch { group: way.group, alone: !fetching.is_whole() });
+        let window_max = walk.window_max();
+        let through = |first| Access { first, window_max, signed, fetch: instead };
         if self.order.is(Sort::Relevance) {
             // Everything has to be ranked, or the most popular.
-            return match (best, instead) {
-                (Some((_, rows)), Some(fetch)) if *rows <= hits_max => Access::Fetch(fetch),
-                _ => Access::Walk { window: window_max, window_max, instead },
-            };
+            let all = best.is_some_and(|(_, fetching)| fetching.is_whole());
+            return through((!all).then_some(window_max));
         }
+        // A torrent that is one file named as itself has few files: it is at the end of this order.
+        let at_the_end = self.order.is(Sort::Files) && conditions.is_names() && conditions.has_file_terms;
         let costs = Costs {
-            hits: estimate.hits,
+            hits: if at_the_end { 0.0 } else { estimate.hits },
             rows: estimate.walked,
-            fetched: best.map(|(_, rows)| *rows),
+            walk,
+            fetch: best.map(|(_, fetching)| fetching),
             room,
-            window_max,
         };
-        match (plan(costs), instead) {
-            (Plan::Fetch, Some(fetch)) => Access::Fetch(fetch),
-            (Plan::Walk { window }, instead) => Access::Walk { window, window_max, instead },
-            (Plan::Fetch, None) => Access::Walk { window: window_max, window_max, instead },
+        match plan(costs) {
+            Plan::Walk { window } => through(Some(window)),
+            Plan::Fetch => through(None),
         }
+    }
+
+    /// What signatures of rows have that match, as far as the order does not see to it.
+    pub(super) fn signs<'c>(&self, conditions: &'c Conditions<'_>) -> &'c Signs {
+        if self.order.is_by_kind() { &conditions.signs_but_kind } else { &conditions.signs }
     }
 
     fn hits_max(&self, conditions: &Conditions<'_>) -> i64 {
@@ -118,44 +137,55 @@ impl Searching<'_> {
         }
     }
 
-    /// As many rows as are wanted from a position on. A walk that is in vain becomes a fetch.
+    /// As many rows as are wanted from a position on, of which `need` are enough. A walk that is in vain becomes a fetch, and goes on when there is too much
+    /// to be fetched.
     pub(super) async fn get(
         &self,
         conditions: &Conditions<'_>,
-        access: &mut Access,
+        access: Access,
         after: Option<Position>,
         want: usize,
+        need: usize,
     ) -> Result<Got, SessionError> {
-        let fetch = loop {
-            let (window, window_max, instead) = match *access {
-                Access::Fetch(fetch) => break fetch,
-                Access::Walk { window, window_max, instead } => (window, window_max, instead),
-            };
-            let got = if self.order.is(Sort::Relevance) {
-                self.rank_popular(conditions, after, want, window).await?
-            } else if self.order.is(Sort::Seeders) {
-                self.walk_seeders(conditions, after, want, window).await?
-            } else {
-                self.walk(conditions, after, want, window).await?
-            };
-            let in_vain = got.rows.len() < want && (got.approximate || matches!(got.end, End::Window(_)));
-            match instead {
-                Some(fetch) if in_vain && fetch.too_many && window < window_max => {
-                    *access = Access::Walk { window: window_max, window_max, instead };
-                }
-                Some(fetch) if in_vain => break fetch,
-                _ => return Ok(got),
+        let Access { first, window_max, signed, fetch } = access;
+        let walked = |window| Walked { after, want, window, signed };
+        if let Some(window) = first {
+            let got = self.walk_through(conditions, walked(window)).await?;
+            if got.is_enough(need) || (fetch.is_none() && window >= window_max) {
+                return self.with_end(conditions, got).await;
             }
-        };
-        *access = Access::Fetch(fetch);
-        self.fetch(conditions, fetch, after, want).await
+        }
+        let mut fetched = None;
+        if let Some(fetch) = fetch {
+            let got = self.fetch(conditions, fetch, after, want).await?;
+            // What matches so often is soon walked to.
+            if !got.approximate || first.is_some_and(|window| window >= window_max) {
+                return Ok(got);
+            }
+            fetched = Some(got);
+        }
+        let got = self.walk_through(conditions, walked(window_max)).await?;
+        match fetched {
+            Some(fetched) if !got.is_enough(need) => Ok(fetched),
+            _ => self.with_end(conditions, got).await,
+        }
+    }
+
+    async fn walk_through(&self, conditions: &Conditions<'_>, walked: Walked) -> Result<Got, SessionError> {
+        if self.order.is(Sort::Relevance) {
+            self.rank_popular(conditions, walked).await
+        } else if self.order.is(Sort::Seeders) {
+            self.walk_seeders(conditions, walked).await
+        } else {
+            self.walk(conditions, walked).await
+        }
     }
 
     /// Fetches what matches by an index and sorts it; counts it all, up to a bound.
     async fn fetch(
         &self,
         conditions: &Conditions<'_>,
-        Fetch { group, alone, .. }: Fetch,
+        Fetch { group, alone }: Fetch,
         after: Option<Position>,
         want: usize,
     ) -> Result<Got, SessionError> {
@@ -163,20 +193,26 @@ impl Searching<'_> {
         let p = &mut Parameters::default();
         let (first, mut left, from) = match group {
             Group::Names | Group::Range(_) => {
-                let all = conditions.on_torrents(p).join(" and ");
-                let only = match group {
+                // Ranges of sizes and files are found in the order of each type.
+                let kinds = match group {
+                    Group::Range(_) => format!("t.kind between 0 and {} and ", Kind::ALL.len()),
+                    _ => String::new(),
+                };
+                let names: Vec<String> = conditions.names_apart(p).into_iter().collect();
+                let ranges = conditions.ranges_of_torrents(p);
+                let (first, mut left) = match group {
                     Group::Range(index) if alone => {
-                        conditions.ranges.get(index).map(|single| conditions.single(*single, p))
+                        let single = conditions.ranges.get(index).map(|single| conditions.single(*single, p));
+                        (single.into_iter().collect(), [names, ranges].concat())
                     }
-                    _ if alone => conditions.names(p),
-                    _ => None,
+                    _ if alone => (names, ranges),
+                    _ => ([names, ranges].concat(), Vec::new()),
                 };
-                let (first, mut left) = match only {
-                    Some(only) => (only, vec![all]),
-                    None => (all, Vec::new()),
-                };
+                if !conditions.are_names_apart() {
+                    left.extend(conditions.names(p));
+                }
                 left.extend(conditions.paths(p));
-                (first, left, "candidates t")
+                (format!("{kinds}{}", all_of(&first)), left, "candidates t")
             }
             Group::Paths => {
                 let first = conditions.paths(p).unwrap_or_default();
@@ -245,27 +281,24 @@ impl Searching<'_> {
             approximate = statement::column::<i64>(row, "candidates")? > hits_max;
             count = statement::count(row, "number")?;
         }
-        // The total comes even when the page is empty: then the rest of its row is null.
-        if let [row] = rows.as_slice()
-            && statement::column::<Option<&[u8]>>(row, "info_hash")?.is_none()
-        {
-            rows.clear();
-        }
+        without_empty(&mut rows)?;
         Ok(Got { rows, end: End::Whole, count: Some(count), approximate })
     }
 
-    /// Walks the index of the order and keeps what matches. It stops as soon as there are as many as are wanted.
-    async fn walk(
-        &self,
-        conditions: &Conditions<'_>,
-        after: Option<Position>,
-        want: usize,
-        window: u32,
-    ) -> Result<Got, SessionError> {
+    /// Walks the order and keeps what matches. It stops as soon as there are as many as are wanted.
+    async fn walk(&self, conditions: &Conditions<'_>, walked: Walked) -> Result<Got, SessionError> {
+        let Walked { after, want, window, signed } = walked;
         let p = &mut Parameters::default();
-        let place = self.place(conditions, after, p);
-        let by_index = self.order.by_in_index("t");
+        let rows = if signed {
+            self.told_apart(conditions, after, window, p)
+        } else {
+            let place = self.place(conditions, after, p);
+            self.window(conditions, "*", &place, &self.order.by_in_index("t"), window)
+        };
         let mut left = self.left(conditions, p);
+        if signed {
+            left.extend(after.map(|at| self.order.after_in_index("t", at, p)));
+        }
         if self.order.is(Sort::Seeders) {
             // Those that have some came before.
             left.push(
@@ -273,45 +306,81 @@ impl Searching<'_> {
                     .to_owned(),
             );
         }
-        let key = if self.order.is(Sort::Seeders) {
-            "0::int8".to_owned()
-        } else {
-            self.order.key(self.ranked.as_deref(), self.as_of, p)
-        };
         let inner = format!(
-            "select t.info_hash, t.added_at, {key} as key
-             from (select * from torrents t where {place} order by {by_index} limit {window}) t{joins}
-             where {left} order by {by_index} limit {want}",
+            "select t.info_hash, t.added_at, {key} as key from ({rows}) t{joins}
+             where {left} order by {by} limit {want}",
+            key = if self.order.is(Sort::Seeders) {
+                "0::int8".to_owned()
+            } else {
+                self.order.key(self.ranked.as_deref(), self.as_of, p)
+            },
+            // By the columns of the walk, so that PostgreSQL knows that they are in order already.
+            by = if signed { self.order.by_walked("t") } else { self.order.by_in_index("t") },
             joins = self.joins(conditions, false),
             left = all_of(&left),
         );
         let rows = self.shown(conditions, &inner, p).await?;
-        if rows.len() == want {
-            return Ok(Got { rows, end: End::Whole, count: None, approximate: false });
-        }
-        let p = &mut Parameters::default();
-        let key = if self.order.is(Sort::Seeders) {
-            "0::int8".to_owned()
-        } else {
-            self.order.key(None, self.as_of, p)
-        };
-        let place = self.place(conditions, after, p);
-        let last = format!(
-            "select t.info_hash, t.added_at, {key} as key from torrents t
-             where {place} order by {by_index} offset {} limit 1",
-            window.saturating_sub(1)
-        );
-        self.ended(rows, &last, p).await
+        let end = if rows.len() == want { End::Whole } else { End::Unknown(walked) };
+        Ok(Got { rows, end, count: None, approximate: false })
     }
 
-    /// Walks those that have seeders, then the others.
-    async fn walk_seeders(
+    /// Rows of a window that signatures do not tell from what is asked for, in the order of the index: they are found in it by their keys and
+    /// signatures, and only they are looked up.
+    fn told_apart(
         &self,
         conditions: &Conditions<'_>,
         after: Option<Position>,
-        want: usize,
         window: u32,
-    ) -> Result<Got, SessionError> {
+        p: &mut Parameters,
+    ) -> String {
+        let kind = if self.order.is_by_kind() { &["kind"][..] } else { &[] };
+        let columns: Vec<&str> =
+            self.order.columns().iter().chain(&["signature"]).chain(kind).copied().collect();
+        let place = self.place_alone(conditions, after, p);
+        let by = self.order.by_in_index_alone("t");
+        let walked = self.window(conditions, &columns.join(", "), &place, &by, window);
+        let same: Vec<String> = columns.iter().map(|column| format!("t.{column} = c.{column}")).collect();
+        format!(
+            // Several rows may have the same key and signature; each of them is found by each of them.
+            "select t.*, {found_at} from (select distinct on ({columns}) {columns} from ({walked}) w where {signs} order by {by}{kind}) c,
+                 lateral (select * from torrents t where {same} offset 0) t",
+            columns = columns.join(", "),
+            signs = self.signs(conditions).sql("w"),
+            by = self.order.by_in_index_alone("w"),
+            kind = if kind.is_empty() { "" } else { ", w.kind" },
+            same = same.join(" and "),
+            found_at = self.order.walked("c"),
+        )
+    }
+
+    /// So many rows of `torrents t` in the order, from a place on.
+    fn window(
+        &self,
+        conditions: &Conditions<'_>,
+        columns: &str,
+        place: &str,
+        by: &str,
+        window: u32,
+    ) -> String {
+        let of = |kind: &str| {
+            format!("select {columns} from torrents t where {kind}{place} order by {by} limit {window}")
+        };
+        if !self.order.is_by_kind() {
+            return of("");
+        }
+        match conditions.kinds.as_slice() {
+            [kind] => of(&format!("t.kind = {kind} and ")),
+            kinds => {
+                let kinds: Vec<String> =
+                    kinds.iter().map(|kind| format!("({})", of(&format!("t.kind = {kind} and ")))).collect();
+                format!("select * from ({}) t order by {by} limit {window}", kinds.join(" union all "))
+            }
+        }
+    }
+
+    /// Walks those that have seeders, then the others.
+    async fn walk_seeders(&self, conditions: &Conditions<'_>, walked: Walked) -> Result<Got, SessionError> {
+        let Walked { after, want, window, signed } = walked;
         let ranges = conditions.ranges.iter().filter_map(|single| single.range_of(Number::Seeders));
         let wants_none = ranges.clone().any(|range| range.high == Some(0));
         let wants_some = ranges.clone().any(|range| range.low.unwrap_or(0) > 0);
@@ -333,16 +402,20 @@ impl Searching<'_> {
                 }
                 all_of(&place)
             };
-            let walked = |place: String| {
-                format!("select * from torrent_stats z where {place} order by z.seeders desc, z.info_hash")
+            let in_order = |place: String| {
+                format!(
+                    "select z.seeders, z.info_hash, z.signature from torrent_stats z where {place}
+                     order by z.seeders desc, z.info_hash"
+                )
             };
             let p = &mut Parameters::default();
             let inner = format!(
                 "select t.info_hash, t.added_at, z.seeders::int8 as key
-                 from ({walked} limit {window}) z join torrents t on t.info_hash = z.info_hash{joins}
-                 where {left} order by z.seeders desc, z.info_hash limit {want}",
-                walked = walked(place(p)),
+                 from ({in_order} limit {window}) z join torrents t on t.info_hash = z.info_hash{joins}
+                 where {signs} and {left} order by z.seeders desc, z.info_hash limit {want}",
+                in_order = in_order(place(p)),
                 joins = self.joins(conditions, false),
+                signs = if signed { conditions.signs.sql("z") } else { "true".to_owned() },
                 left = all_of(&self.left(conditions, p)),
             );
             rows = self.shown(conditions, &inner, p).await?;
@@ -353,46 +426,51 @@ impl Searching<'_> {
             let last = format!(
                 "select z.info_hash, to_timestamp(0) as added_at, z.seeders::int8 as key
                  from ({} offset {} limit 1) z",
-                walked(place(p)),
+                in_order(place(p)),
                 window.saturating_sub(1)
             );
-            let got = self.ended(rows, &last, p).await?;
-            if wants_some || matches!(got.end, End::Window(_)) {
-                return Ok(got);
+            if let Some(at) = self.last(&last, p).await? {
+                return Ok(Got { rows, end: End::Window(at), count: None, approximate: false });
             }
-            rows = got.rows;
+            if wants_some {
+                return Ok(Got { rows, end: End::Whole, count: None, approximate: false });
+            }
         }
         let after = after.filter(|at| at.key <= 0);
-        let rest = self.walk(conditions, after, want - rows.len(), window).await?;
+        let rest = self.walk(conditions, Walked { after, want: want - rows.len(), ..walked }).await?;
         rows.extend(rest.rows);
         Ok(Got { rows, ..rest })
     }
 
     /// The most relevant among the most popular: for what matches so much that not all can be ranked.
-    async fn rank_popular(
-        &self,
-        conditions: &Conditions<'_>,
-        after: Option<Position>,
-        want: usize,
-        window: u32,
-    ) -> Result<Got, SessionError> {
+    async fn rank_popular(&self, conditions: &Conditions<'_>, walked: Walked) -> Result<Got, SessionError> {
+        let Walked { after, want, window, signed } = walked;
         let p = &mut Parameters::default();
         let key = self.order.key(self.ranked.as_deref(), self.as_of, p);
         let after = after.map_or("true".to_owned(), |at| self.order.after("o", at, p));
+        let rows = if signed {
+            self.told_apart(conditions, None, window, p)
+        } else {
+            self.window(conditions, "*", "true", &self.order.by_in_index("t"), window)
+        };
+        // How many there are is only counted where that is few: when the planner knows of more, there are more.
+        let walked = if self.known.rows > f64::from(window) {
+            format!("{window}::int8")
+        } else {
+            format!("(select count(*) from (select from torrents limit {window}) t)")
+        };
         let sql = format!(
-            "with walked as materialized (
-                select * from torrents t order by {by_index} limit {window}
+            "with candidates as materialized (
+                select t.* from ({rows}) t{joins} where {left} limit {RANKED_MAX} + 1
             ), page as (
-                select * from (
-                    select t.info_hash, t.added_at, {key} as key from walked t{joins} where {left}
-                ) o where {after} order by {by} limit {want}
+                select * from (select t.info_hash, t.added_at, {key} as key from candidates t) o
+                where {after} order by {by} limit {want}
             ), total as (
-                select count(*) as walked from walked
+                select {walked} as walked, (select count(*) from candidates) as candidates
             )
-            select {COLUMNS}, o.key, total.walked{extra} from total
+            select {COLUMNS}, o.key, total.walked, total.candidates{extra} from total
             left join page o on true left join torrents t on t.info_hash = o.info_hash
             left join torrent_stats s on s.info_hash = o.info_hash{files} order by {by}",
-            by_index = self.order.by_in_index("t"),
             joins = self.joins(conditions, false),
             left = all_of(&self.left(conditions, p)),
             by = self.order.by("o"),
@@ -400,24 +478,45 @@ impl Searching<'_> {
             files = files_of("o", conditions),
         );
         let mut rows = self.clock.rows(&sql, p).await?;
-        let walked = rows.first().map_or(Ok(0), |row| statement::count(row, "walked"))?;
-        if let [row] = rows.as_slice()
-            && statement::column::<Option<&[u8]>>(row, "info_hash")?.is_none()
-        {
-            rows.clear();
+        let mut approximate = false;
+        if let Some(row) = rows.first() {
+            // The less popular were not looked at.
+            approximate = statement::count(row, "walked")? >= u64::from(window)
+                || statement::column::<i64>(row, "candidates")? > RANKED_MAX;
         }
-        // The less popular were not looked at.
-        Ok(Got { rows, end: End::Whole, count: None, approximate: walked >= u64::from(window) })
+        without_empty(&mut rows)?;
+        Ok(Got { rows, end: End::Whole, count: None, approximate })
     }
 
     /// Where a walk begins and ends.
     fn place(&self, conditions: &Conditions<'_>, after: Option<Position>, p: &mut Parameters) -> String {
-        let mut place: Vec<String> =
-            after.map(|at| self.order.after_in_index("t", at, p)).into_iter().collect();
-        for single in conditions.ranges.iter().filter(|single| self.order.is_bounded_by(single.term)) {
-            place.push(conditions.single(*single, p));
+        let mut place: Vec<String> = Vec::new();
+        if let Some(at) = after {
+            // The index is entered by the first, which is one of its own keys.
+            place.push(self.order.from_in_index_alone("t", at, p));
+            place.push(self.order.after_in_index("t", at, p));
         }
+        place.extend(self.bounds(conditions, p));
         all_of(&place)
+    }
+
+    /// The same as far as the index alone knows it.
+    fn place_alone(
+        &self,
+        conditions: &Conditions<'_>,
+        after: Option<Position>,
+        p: &mut Parameters,
+    ) -> String {
+        let mut place: Vec<String> =
+            after.map(|at| self.order.from_in_index_alone("t", at, p)).into_iter().collect();
+        place.extend(self.bounds(conditions, p));
+        all_of(&place)
+    }
+
+    /// Conditions that make a walk begin or end elsewhere.
+    fn bounds(&self, conditions: &Conditions<'_>, p: &mut Parameters) -> Vec<String> {
+        let ranges = conditions.ranges.iter().filter(|single| self.order.is_bounded_by(single.term));
+        ranges.map(|single| conditions.single(*single, p)).collect()
     }
 
     /// What a walked row has to be.
@@ -435,10 +534,16 @@ impl Searching<'_> {
         self.names.by_name_alone(p).map(|names| format!("not ({names})"))
     }
 
-    /// The tables that conditions, the order and what was found by name need beside `torrents t`.
-    pub(super) fn joins(&self, conditions: &Conditions<'_>, paths_are_known: bool) -> String {
+    /// Whether `torrent_stats s` and `torrent_files f` are needed beside `torrents t`: by conditions, by the order, by what was found by name.
+    fn joined(&self, conditions: &Conditions<'_>, paths_are_known: bool) -> (bool, bool) {
         let stats = conditions.needs_stats() || self.names.needs_stats() || self.order.is(Sort::Seeders);
         let files = conditions.needs_files() && (!paths_are_known || conditions.is_mixed());
+        (stats, files)
+    }
+
+    /// The tables that are needed beside `torrents t`.
+    pub(super) fn joins(&self, conditions: &Conditions<'_>, paths_are_known: bool) -> String {
+        let (stats, files) = self.joined(conditions, paths_are_known);
         let mut joins = String::new();
         if stats {
             joins.push_str(" left join torrent_stats s on s.info_hash = t.info_hash");
@@ -466,17 +571,57 @@ impl Searching<'_> {
         self.clock.rows(&sql, p).await
     }
 
-    /// The rows of a walk that gave too few, and the last row that was walked, if there may be more.
-    async fn ended(&self, rows: Vec<Row>, last: &str, p: &Parameters) -> Result<Got, SessionError> {
-        let end = match self.clock.rows(last, p).await?.first() {
-            Some(row) => End::Window(Position {
-                key: statement::column(row, "key")?,
-                added_us: microseconds(statement::column(row, "added_at")?),
-                info_hash: statement::key(row, "info_hash")?,
-            }),
-            None => End::Whole,
+    /// With what is behind the last row of a walk that gave too few: the last row that was walked, if there may be more.
+    async fn with_end(&self, conditions: &Conditions<'_>, mut got: Got) -> Result<Got, SessionError> {
+        let End::Unknown(walked) = got.end else { return Ok(got) };
+        let last = self.last_walked(conditions, walked).await?;
+        got.end = last.map_or(End::Whole, End::Window);
+        let (true, Some(last)) = (walked.signed, last) else { return Ok(got) };
+        // The index alone does not tell all rows apart: those that it cannot tell from the last one were walked in part only.
+        let is_equal = |at: Position| at.key == last.key && !self.order.tells_apart(at, last);
+        if walked.after.is_some_and(is_equal) {
+            // There are more of them than a window: they have to be told apart by their hashes.
+            let looked_at = self.walk(conditions, Walked { signed: false, ..walked }).await?;
+            return Box::pin(self.with_end(conditions, looked_at)).await;
+        }
+        // They are left to what comes next.
+        while let Some(row) = got.rows.last()
+            && is_equal(position(row)?)
+        {
+            got.rows.pop();
+        }
+        got.end = End::Window(self.order.before_equals(last));
+        Ok(got)
+    }
+
+    async fn last_walked(
+        &self,
+        conditions: &Conditions<'_>,
+        walked: Walked,
+    ) -> Result<Option<Position>, SessionError> {
+        let Walked { after, window, signed, .. } = walked;
+        let p = &mut Parameters::default();
+        let (place, by) = if signed {
+            (self.place_alone(conditions, after, p), self.order.by_in_index_alone("t"))
+        } else {
+            (self.place(conditions, after, p), self.order.by_in_index("t"))
         };
-        Ok(Got { rows, end, count: None, approximate: false })
+        let columns = self.order.columns().join(", ");
+        let other = if signed { "signature" } else { "info_hash" };
+        let walked = self.window(conditions, &format!("{columns}, {other}"), &place, &by, window);
+        let last = format!(
+            "select {hash} as info_hash, {added} as added_at, {key} as key from ({walked}) t order by {by} offset {} limit 1",
+            window.saturating_sub(1),
+            hash = if signed { "''::bytea" } else { "t.info_hash" },
+            added = self.order.added_in_index_alone("t"),
+            key = self.order.key_in_index_alone("t"),
+        );
+        self.last(&last, p).await
+    }
+
+    /// The position of a row that may not be there.
+    async fn last(&self, sql: &str, p: &Parameters) -> Result<Option<Position>, SessionError> {
+        self.clock.rows(sql, p).await?.first().map(position).transpose()
     }
 
     /// What is needed beside the columns of results to look into files.
@@ -498,6 +643,35 @@ impl Searching<'_> {
         }
         extra
     }
+}
+
+/// What is walked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walked {
+    after: Option<Position>,
+    want: usize,
+    window: u32,
+    signed: bool,
+}
+
+/// Totals come even when the page is empty: then the rest of their row is null.
+fn without_empty(rows: &mut Vec<Row>) -> Result<(), SessionError> {
+    if let [row] = rows.as_slice()
+        && statement::column::<Option<&[u8]>>(row, "info_hash")?.is_none()
+    {
+        rows.clear();
+    }
+    Ok(())
+}
+
+/// Where a row stands. One that is not told apart by its hash has none.
+fn position(row: &Row) -> Result<Position, SessionError> {
+    let hash: &[u8] = statement::column(row, "info_hash")?;
+    Ok(Position {
+        key: statement::column(row, "key")?,
+        added_us: microseconds(statement::column(row, "added_at")?),
+        info_hash: hash.try_into().map_or(InfoHash::from_bytes([0; 20]), InfoHash::from_bytes),
+    })
 }
 
 fn files_of(row: &str, conditions: &Conditions<'_>) -> String {

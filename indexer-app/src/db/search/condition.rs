@@ -1,14 +1,22 @@
 //! From a query to conditions of SQL: what indexes can be asked for, and what has to be looked at row by row.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::HashSet,
+    time::{Duration, SystemTime},
+};
 
 use super::{
-    lexemes::{Bound, Leaf, in_names, in_paths, of_names, of_paths},
+    lexemes::{
+        Bound, Leaf, in_names, in_paths, of_names, of_names_apart, of_paths, required, required_by_all,
+        required_in_paths,
+    },
     parameters::Parameters,
+    signs::Signs,
 };
 use crate::{
     db::HashQuery,
-    query::{Expr, Moment, Number, Range, Span, Term},
+    kinds::Kind,
+    query::{Expr, Moment, Number, Range, Span, Term, Trait},
     search::Stage,
 };
 
@@ -21,6 +29,18 @@ pub(super) struct Conditions<'a> {
     as_of: SystemTime,
     /// What the index of names and marks can be asked.
     pub(super) names: Bound,
+    /// The same without how near words stand: what the index gives, before it is looked at.
+    names_apart: Bound,
+    /// Lexemes that all names have that match, each once, by the terms that require them.
+    pub(super) in_all_names: Vec<Vec<String>>,
+    /// Lexemes that names and paths of all have that match.
+    pub(super) in_all_paths: Vec<Vec<String>>,
+    /// What signatures of all have that match.
+    pub(super) signs: Signs,
+    /// The same without types, for orders in which each type has its own.
+    pub(super) signs_but_kind: Signs,
+    /// Values of `torrents.kind` that all have that match.
+    pub(super) kinds: Vec<i16>,
     /// What the index of paths can be asked; empty while names are searched.
     pub(super) paths: Bound,
     /// Conditions on numbers, times and hashes that hold by themselves.
@@ -49,16 +69,39 @@ impl<'a> Conditions<'a> {
             has_file_terms,
             as_of,
             names: Bound::all([]),
+            names_apart: Bound::all([]),
+            in_all_names: Vec::new(),
+            in_all_paths: Vec::new(),
+            signs: Signs::of(expr, &|term| required(term, stage, has_file_terms)),
+            signs_but_kind: Signs::of(expr, &|term| match term {
+                Term::Trait(Trait::Kind, _) => Vec::new(),
+                term => required(term, stage, has_file_terms),
+            }),
+            kinds: kinds(expr),
             paths: Bound::all([]),
             ranges: Vec::new(),
             mixed: Vec::new(),
             is_wider: false,
         };
-        let (mut names, mut paths) = (Vec::new(), Vec::new());
-        let mut parts = Vec::new();
+        if let Some(expr) = expr {
+            let lexemes = |of: &dyn Fn(&Term) -> Vec<String>| each_once(required_by_all(expr, &of));
+            conditions.in_all_names = lexemes(&|term| required(term, stage, has_file_terms));
+            if stage == Stage::Paths {
+                conditions.in_all_paths = lexemes(&required_in_paths);
+            }
+        }
+        let (mut names, mut apart, mut paths) = (Vec::new(), Vec::new(), Vec::new());
+        let mut parts: Vec<(&Expr, bool)> = Vec::new();
         if let Some(expr) = expr {
             conjuncts(expr, false, &mut parts);
         }
+        // What is said twice is no rarer for it, as the planner would believe.
+        let mut said: Vec<(&Expr, bool)> = Vec::with_capacity(parts.len());
+        parts.retain(|part| {
+            let is_new = !said.contains(part);
+            said.push(*part);
+            is_new
+        });
         for (part, negated) in parts {
             if let Expr::Term(term @ (Term::Time(..) | Term::Hash(_))) = part {
                 conditions.ranges.push(Single { term, negated });
@@ -66,9 +109,11 @@ impl<'a> Conditions<'a> {
             }
             let whole = if negated { part.clone().negated() } else { part.clone() };
             let in_names = of_names(&whole, stage, has_file_terms);
+            let in_names_apart = of_names_apart(&whole, stage, has_file_terms);
             let in_paths = of_paths(&whole, stage);
             if in_names.complete {
                 names.push(in_names);
+                apart.push(in_names_apart);
             } else if in_paths.complete {
                 conditions.is_wider |= !in_paths.exact;
                 paths.push(in_paths);
@@ -77,11 +122,13 @@ impl<'a> Conditions<'a> {
             } else {
                 // What follows from it for each index may be asked for, but does not say all.
                 names.push(in_names);
+                apart.push(in_names_apart);
                 paths.push(in_paths);
                 conditions.mixed.push(whole);
             }
         }
         conditions.names = Bound::all(names);
+        conditions.names_apart = Bound::all(apart);
         conditions.paths = Bound::all(paths);
         for part in &conditions.mixed {
             part.for_each_term(&mut |term, _| {
@@ -95,14 +142,29 @@ impl<'a> Conditions<'a> {
     /// Conditions on `torrents t` that its indexes know.
     pub(super) fn on_torrents(&self, p: &mut Parameters) -> Vec<String> {
         let mut all: Vec<String> = self.names(p).into_iter().collect();
-        let ranges = self.ranges.iter().filter(|single| !single.is_of_stats());
-        all.extend(ranges.map(|single| self.single(*single, p)));
+        all.extend(self.ranges_of_torrents(p));
         all
     }
 
     /// The condition on `t.tsv`.
     pub(super) fn names(&self, p: &mut Parameters) -> Option<String> {
         self.names.query.as_ref().map(|query| format!("t.tsv @@ {}", p.tsquery(query)))
+    }
+
+    /// The condition on `t.tsv` that the index answers without a look at rows.
+    pub(super) fn names_apart(&self, p: &mut Parameters) -> Option<String> {
+        self.names_apart.query.as_ref().map(|query| format!("t.tsv @@ {}", p.tsquery(query)))
+    }
+
+    /// Whether the index gives what matches and nothing else.
+    pub(super) fn are_names_apart(&self) -> bool {
+        self.names_apart.query == self.names.query
+    }
+
+    /// Conditions on numbers, times and hashes of `torrents t`.
+    pub(super) fn ranges_of_torrents(&self, p: &mut Parameters) -> Vec<String> {
+        let ranges = self.ranges.iter().filter(|single| !single.is_of_stats());
+        ranges.map(|single| self.single(*single, p)).collect()
     }
 
     /// The condition on `f.paths`.
@@ -287,6 +349,40 @@ fn within(column: &str, range: Range, p: &mut Parameters) -> String {
     bounds.extend(range.low.map(|low| format!("{column} >= {}", p.number(number(low)))));
     bounds.extend(range.high.map(|high| format!("{column} <= {}", p.number(number(high)))));
     if bounds.is_empty() { "true".to_owned() } else { format!("({})", bounds.join(" and ")) }
+}
+
+/// Lists of lexemes without those that an earlier one has.
+fn each_once(lists: Vec<Vec<String>>) -> Vec<Vec<String>> {
+    let mut seen = HashSet::new();
+    let once =
+        lists.into_iter().map(|list| list.into_iter().filter(|one| seen.insert(one.clone())).collect());
+    once.filter(|list: &Vec<String>| !list.is_empty()).collect()
+}
+
+/// The types of torrents that match: all there are when none is asked for.
+fn kinds(expr: Option<&Expr>) -> Vec<i16> {
+    let mut kinds: Vec<i16> = std::iter::once(0).chain(Kind::ALL.map(Kind::code)).collect();
+    let code = |expr: &Expr| match expr {
+        Expr::Term(Term::Trait(Trait::Kind, value)) => {
+            Some(Kind::ALL.into_iter().find(|kind| kind.as_str() == value).map_or(0, Kind::code))
+        }
+        _ => None,
+    };
+    let mut parts = Vec::new();
+    if let Some(expr) = expr {
+        conjuncts(expr, false, &mut parts);
+    }
+    for (part, negated) in parts {
+        let asked: Option<Vec<i16>> = match part {
+            Expr::Any(parts) => parts.iter().map(code).collect(),
+            other => code(other).map(|code| vec![code]),
+        };
+        if let (false, Some(asked)) = (negated, asked) {
+            kinds.retain(|kind| asked.contains(kind));
+        }
+    }
+    // Nothing is of two types at once: whatever is looked at does not match.
+    if kinds.is_empty() { vec![0] } else { kinds }
 }
 
 /// What must all hold, each with whether it is meant the other way round.

@@ -3,7 +3,11 @@
 use tea_runtime::SessionError;
 
 use super::{
-    Searching, condition::Conditions, estimate::Estimate, estimate::Group, parameters::Parameters, statement,
+    Searching,
+    condition::Conditions,
+    estimate::{Estimate, Group},
+    parameters::Parameters,
+    statement,
 };
 use crate::{kinds::Kind, search::Facets};
 
@@ -37,22 +41,23 @@ impl Searching<'_> {
         conditions: &Conditions<'_>,
         total: Option<u64>,
     ) -> Result<Facets, SessionError> {
-        let estimate = self.estimate(conditions).await?;
+        let estimates = self.estimates(&[conditions]).await?;
+        let Some(estimate) = estimates.first() else { return Ok(Facets::default()) };
         let total = total.unwrap_or(estimate.hits as u64);
-        let group = estimate.groups.iter().find(|(group, _)| !matches!(group, Group::Seeders(_)));
-        let fetched = match group {
-            Some((_, rows)) if *rows <= FETCHED_MAX as f64 => true,
+        let way = estimate.ways.iter().find(|way| !matches!(way.group, Group::Seeders(_)));
+        let fetched = match way {
+            Some(way) if way.rows <= FETCHED_MAX as f64 => true,
             Some(_) => false,
-            None => return self.sampled(conditions, None, &estimate, total).await,
+            None => return self.sampled(conditions, None, estimate, total).await,
         };
-        let group = group.map(|(group, _)| *group);
+        let group = way.map(|way| way.group);
         if !fetched {
-            let facets = self.sampled(conditions, None, &estimate, total).await?;
+            let facets = self.sampled(conditions, None, estimate, total).await?;
             if facets.exact || facets.sampled >= SAMPLE_MIN {
                 return Ok(facets);
             }
         }
-        self.sampled(conditions, group, &estimate, total).await
+        self.sampled(conditions, group, estimate, total).await
     }
 
     async fn sampled(

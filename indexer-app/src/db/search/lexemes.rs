@@ -110,6 +110,69 @@ pub(super) fn in_names(term: &Term, stage: Stage, single_files: bool) -> Leaf {
     }
 }
 
+/// The same without how near words stand to each other, which the index does not know either: it gives all that have the words, and each of
+/// them would be looked at.
+pub(super) fn of_names_apart(expr: &Expr, stage: Stage, single_files: bool) -> Bound {
+    bound(expr, false, &|term| match (in_names(term, stage, single_files), neighbours(term)) {
+        (Leaf::Exact(_), Some(text)) => Leaf::Wider(words(text, false)),
+        (leaf, _) => leaf,
+    })
+}
+
+/// The words of a condition, when how near they stand matters.
+fn neighbours(term: &Term) -> Option<&Text> {
+    match term {
+        Term::Text(text) | Term::File(text) if text.clauses().iter().any(|clause| clause.len() > 1) => {
+            Some(text)
+        }
+        _ => None,
+    }
+}
+
+/// Lexemes that names have for which a condition holds. Whole words and marks only.
+pub(super) fn required(term: &Term, stage: Stage, single_files: bool) -> Vec<String> {
+    match term {
+        Term::Text(text) if stage == Stage::Names => whole_words(text),
+        Term::File(text) if stage == Stage::Names && single_files => whole_words(text),
+        Term::Trait(of, value) => vec![mark(*of, value)],
+        Term::Number(of, Range { low: Some(low), high: Some(high) }) if low == high => {
+            mark_of(*of).zip(u16::try_from(*low).ok()).map(|(mark, value)| mark(value)).into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Lexemes that name and paths together have for which a condition holds.
+pub(super) fn required_in_paths(term: &Term) -> Vec<String> {
+    match term {
+        Term::Text(text) | Term::File(text) => whole_words(text),
+        _ => Vec::new(),
+    }
+}
+
+fn whole_words(text: &Text) -> Vec<String> {
+    let lexemes = text.clauses().into_iter().flatten();
+    lexemes.filter(|lexeme| !lexeme.prefix).map(|lexeme| lexeme.text).collect()
+}
+
+/// Lexemes that must all be there for which a whole condition holds, by the term that requires them.
+pub(super) fn required_by_all(expr: &Expr, of: &impl Fn(&Term) -> Vec<String>) -> Vec<Vec<String>> {
+    match expr {
+        Expr::All(parts) => parts.iter().flat_map(|part| required_by_all(part, of)).collect(),
+        // The words of a phrase need have nothing to do with each other, those of a word do.
+        Expr::Term(term @ (Term::Text(Text::Phrase(_)) | Term::File(Text::Phrase(_)))) => {
+            of(term).into_iter().map(|lexeme| vec![lexeme]).collect()
+        }
+        Expr::Term(term) => vec![of(term)],
+        Expr::Any(_) | Expr::Not(_) => Vec::new(),
+    }
+}
+
+/// A lexeme as a query.
+pub(super) fn single(lexeme: &str) -> String {
+    quoted(lexeme, false)
+}
+
 /// What `torrent_files.paths` knows of a condition.
 pub(super) fn in_paths(term: &Term, stage: Stage) -> Leaf {
     match term {
@@ -163,12 +226,7 @@ fn quoted(lexeme: &str, prefix: bool) -> String {
 /// Years, seasons and episodes, which are marks. Years that are too many are looked up in their column; of episodes all those are taken
 /// that are not too few.
 fn values(of: Number, range: Range) -> Option<String> {
-    let of_value: fn(u16) -> String = match of {
-        Number::Year => crate::kinds::year_mark,
-        Number::Season => crate::kinds::season_mark,
-        Number::Episode => crate::kinds::episode_mark,
-        Number::Size | Number::Files | Number::Seeders | Number::Leechers => return None,
-    };
+    let of_value = mark_of(of)?;
     let low = range.low.unwrap_or(0);
     let high = range.high.unwrap_or(u64::MAX).min(if of == Number::Season { SEASON_MAX } else { u64::MAX });
     let list = |low: u64, high: u64| {
@@ -188,6 +246,16 @@ fn values(of: Number, range: Range) -> Option<String> {
     }
     let any = quoted(of_value(0).trim_end_matches('0'), true);
     Some(if low == 0 { any } else { format!("{any} & !({})", list(low.saturating_sub(VALUES_MAX), low - 1)) })
+}
+
+/// How values of a number are marked.
+fn mark_of(of: Number) -> Option<fn(u16) -> String> {
+    match of {
+        Number::Year => Some(crate::kinds::year_mark),
+        Number::Season => Some(crate::kinds::season_mark),
+        Number::Episode => Some(crate::kinds::episode_mark),
+        Number::Size | Number::Files | Number::Seeders | Number::Leechers => None,
+    }
 }
 
 #[cfg(test)]
@@ -234,6 +302,14 @@ mod tests {
         assert_eq!(paths("-\"b c\" -file:d").query, None, "what is excluded may stand apart or in the name");
         assert!(paths("-a b").exact);
         assert_eq!(paths("file:a type:video").query.unwrap(), "(('a'))");
+    }
+
+    #[test]
+    fn without_neighbours_more_is_found_and_never_less() {
+        let apart = |text| of_names_apart(&parse(text).expr.unwrap(), Stage::Names, false);
+        assert_eq!(apart("foo \"bar baz\"").query.unwrap(), "(('foo')) & (('bar' & 'baz'))");
+        assert_eq!(apart("foo -\"bar baz\"").query.unwrap(), "(('foo'))");
+        assert_eq!(apart("foo -bar"), names("foo -bar"));
     }
 
     #[test]

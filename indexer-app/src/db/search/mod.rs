@@ -8,6 +8,7 @@ mod lexemes;
 mod order;
 mod parameters;
 mod recheck;
+mod signs;
 mod suggest;
 
 use std::time::{Duration, Instant, SystemTime};
@@ -19,6 +20,7 @@ use tokio_postgres::Row;
 use self::{
     access::{End, Got},
     condition::Conditions,
+    estimate::{Estimate, Known},
     order::{Order, microseconds, time_of},
     parameters::Parameters,
     recheck::look_into,
@@ -30,10 +32,13 @@ use crate::{
 };
 
 /// Packed bytes of a file list that are unpacked to look for words or the path that matched.
-const UNPACK_BYTES_MAX: i64 = 256 << 10;
+const UNPACK_BYTES_MAX: i64 = 64 << 10;
 
-/// Rounds in which a page is filled when rows may not match after all.
-const ROUNDS_MAX: usize = 4;
+/// How many more rows are taken than there is room for, when some may not match after all.
+const WIDER_SPARE: usize = 40;
+
+/// The longest that anybody may wait.
+const TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 
 /// SQLSTATE of a statement that took too long.
 const QUERY_CANCELED: &str = "57014";
@@ -59,13 +64,14 @@ impl Session for Search {
             .start()
             .await
             .map_err(|error| session_error(&error))?;
-        let clock = Clock::start(&transaction, timeout).await?;
-        let (rows, now) = estimate::torrents(&clock).await?;
-        let as_of = cursor.map_or(now, |cursor| time_of(cursor.as_of_us));
+        let timeout = timeout.clamp(Duration::from_millis(1), TIMEOUT_MAX);
+        let clock = Clock { transaction: &transaction, ends: instant() + timeout, timeout };
+        let known = estimate::known(&clock, timeout).await?;
+        let as_of = cursor.map_or(known.now, |cursor| time_of(cursor.as_of_us));
         let ranked = expr.as_ref().and_then(lexemes::ranked);
         let searching = Searching {
             clock: &clock,
-            rows,
+            known,
             expr: expr.as_ref(),
             hash,
             order: Order::of(sort, ranked.is_some()),
@@ -99,18 +105,7 @@ fn instant() -> Instant {
     Instant::now()
 }
 
-impl<'a> Clock<'a> {
-    async fn start(transaction: &'a Transaction<'a>, timeout: Duration) -> Result<Self, SessionError> {
-        let timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(3_600));
-        // Rows are fetched by an index or not at all. What is found is kept in memory while it is sorted: a few MB.
-        let settings = format!(
-            "set local statement_timeout = {}; set local enable_seqscan = off; set local work_mem = '32MB'",
-            timeout.as_millis()
-        );
-        transaction.batch_execute(&settings).await.map_err(|error| session_error(&error))?;
-        Ok(Self { transaction, ends: instant() + timeout, timeout })
-    }
-
+impl Clock<'_> {
     async fn rows(&self, sql: &str, parameters: &Parameters) -> Result<Vec<Row>, SessionError> {
         let left = self.ends.saturating_duration_since(instant());
         if left.is_zero() {
@@ -127,8 +122,7 @@ impl<'a> Clock<'a> {
 
 struct Searching<'a> {
     clock: &'a Clock<'a>,
-    /// Torrents that there are, as estimated.
-    rows: f64,
+    known: Known,
     expr: Option<&'a Expr>,
     hash: Option<HashQuery>,
     order: Order,
@@ -161,18 +155,28 @@ impl Searching<'_> {
         let as_of_us = microseconds(self.as_of);
         let to = |stage, after| Some(Cursor { stage, as_of_us, after });
         let (stage, after) = cursor.map_or((Stage::Names, None), |cursor| (cursor.stage, cursor.after));
-        let mut found = match stage {
-            Stage::Names => self.stage(&self.names, after, self.limit).await?,
-            Stage::Paths => Found { exact: true, ..Found::default() },
+        let stages: &[&Conditions<'_>] = match (stage, self.has_paths()) {
+            (Stage::Names, true) => &[&self.names, &self.paths],
+            (Stage::Names, false) => &[&self.names],
+            (Stage::Paths, true) => &[&self.paths],
+            (Stage::Paths, false) => &[],
         };
+        let estimates = self.estimates(stages).await?;
+        let mut stages = stages.iter().zip(&estimates);
+        let mut found = Found { exact: true, ..Found::default() };
+        if stage == Stage::Names
+            && let Some((names, estimate)) = stages.next()
+        {
+            found = self.stage(names, estimate, after, self.limit).await?;
+        }
         let mut next = None;
         if found.more.is_some() {
             next = to(Stage::Names, found.more);
-        } else if self.has_paths() {
+        } else if let Some((conditions, estimate)) = stages.next() {
             // A page that names have just filled is followed by one of paths, if there are any.
             let room = self.limit - found.hits.len();
             let after = after.filter(|_| stage == Stage::Paths);
-            let paths = self.stage(&self.paths, after, room.max(1)).await?;
+            let paths = self.stage(conditions, estimate, after, room.max(1)).await?;
             found.count += paths.count;
             found.exact &= paths.exact;
             found.approximate |= paths.approximate;
@@ -228,51 +232,50 @@ impl Searching<'_> {
     async fn stage(
         &self,
         conditions: &Conditions<'_>,
+        estimate: &Estimate,
         after: Option<Position>,
         room: usize,
     ) -> Result<Found, SessionError> {
-        let estimate = self.estimate(conditions).await?;
-        let mut access = self.choose(conditions, &estimate, room);
+        let access = self.choose(conditions, estimate, room);
         let mut found = Found { count: estimate.hits as u64, ..Found::default() };
         let mut positions: Vec<Position> = Vec::new();
-        let mut at = after;
-        for _ in 0..ROUNDS_MAX {
-            let want = room - found.hits.len() + 1;
-            let Got { rows, end, count, approximate } = self.get(conditions, &mut access, at, want).await?;
-            if let Some(count) = count {
-                (found.count, found.exact) = (count, !approximate && !conditions.is_wider);
-            }
-            found.approximate |= approximate;
-            let full = rows.len() == want;
-            for row in &rows {
-                let key: i64 = statement::column(row, "key")?;
-                let mut hit = hit(row, self.order.is(Sort::Relevance), key)?;
-                let position = position(&hit, key);
-                if conditions.is_names() || self.look_at(conditions, row, &mut hit)? {
-                    if found.hits.len() == room {
-                        found.more = positions.last().copied();
-                        return Ok(found);
-                    }
-                    found.hits.push(hit);
-                    positions.push(position);
-                } else {
-                    // It has the words, but elsewhere or not as neighbours; others may too.
-                    found.exact = false;
-                }
-                at = Some(position);
-            }
-            if !full {
-                if let End::Window(position) = end {
-                    // What is left out here is on the next page.
-                    (found.more, found.exact) = (Some(position), false);
-                    found.approximate = true;
-                } else if after.is_none() && !approximate {
-                    (found.count, found.exact) = (found.hits.len() as u64, true);
-                }
-                return Ok(found);
-            }
+        // Some of them may not match: enough for the page come at once, most likely.
+        let spare = if conditions.is_wider { WIDER_SPARE } else { 1 };
+        let want = room + spare;
+        let got = self.get(conditions, access, after, want, room + 1).await?;
+        let Got { rows, end, count, approximate } = got;
+        if let Some(count) = count {
+            (found.count, found.exact) = (count, !approximate && !conditions.is_wider);
         }
-        found.more = at;
+        found.approximate |= approximate;
+        let full = rows.len() == want;
+        let mut at = after;
+        for row in &rows {
+            let key: i64 = statement::column(row, "key")?;
+            let mut hit = hit(row, self.order.is(Sort::Relevance), key)?;
+            let position = position(&hit, key);
+            if conditions.is_names() || self.look_at(conditions, row, &mut hit)? {
+                if found.hits.len() == room {
+                    found.more = positions.last().copied();
+                    return Ok(found);
+                }
+                found.hits.push(hit);
+                positions.push(position);
+            } else {
+                // It has the words, but elsewhere or not as neighbours; others may too.
+                found.exact = false;
+            }
+            at = Some(position);
+        }
+        if full {
+            found.more = at;
+        } else if let End::Window(position) = end {
+            // What is left out here is on the next page.
+            (found.more, found.exact) = (Some(position), false);
+            found.approximate = true;
+        } else if after.is_none() && !approximate {
+            (found.count, found.exact) = (found.hits.len() as u64, true);
+        }
         Ok(found)
     }
 

@@ -72,7 +72,87 @@ impl Order {
         }
     }
 
-    /// What rows of `torrents` are sorted by as an index has them.
+    /// The columns of the index that has the order, behind the type and before the signature.
+    pub(super) fn columns(self) -> &'static [&'static str] {
+        match self.sort {
+            Sort::Newest | Sort::Oldest | Sort::Seeders => &["added_at"],
+            Sort::Size => &["total_size"],
+            Sort::Files => &["file_count", "added_at"],
+            Sort::Popularity | Sort::Relevance => &["popularity", "added_at"],
+        }
+    }
+
+    /// Whether that index has an order of its own for each type.
+    pub(super) fn is_by_kind(self) -> bool {
+        matches!(self.sort, Sort::Size | Sort::Files)
+    }
+
+    /// These columns of a walk under other names, for [`Self::by_walked`].
+    pub(super) fn walked(self, row: &str) -> String {
+        let columns = self.columns().iter().map(|column| format!("{row}.{column} as walked_{column}"));
+        columns.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The order of the index, by the columns of a walk.
+    pub(super) fn by_walked(self, row: &str) -> String {
+        let (sign, of_equals) = if self.sort == Sort::Oldest { ("", " desc") } else { (" desc", "") };
+        let columns = self.columns().iter().map(|column| format!("{row}.walked_{column}{sign}, "));
+        format!("{}{row}.info_hash{of_equals}", columns.collect::<String>())
+    }
+
+    /// What that index alone sorts rows of `torrents` by.
+    pub(super) fn by_in_index_alone(self, row: &str) -> String {
+        let sign = if self.sort == Sort::Oldest { "" } else { " desc" };
+        let columns = self.columns().iter().chain(&["signature"]);
+        let columns: Vec<String> = columns.map(|column| format!("{row}.{column}{sign}")).collect();
+        columns.join(", ")
+    }
+
+    /// The key of a row as that index alone has it.
+    pub(super) fn key_in_index_alone(self, row: &str) -> String {
+        match self.sort {
+            Sort::Newest | Sort::Oldest | Sort::Seeders => "0::int8".to_owned(),
+            Sort::Size => format!("{row}.total_size"),
+            Sort::Files => format!("{row}.file_count::int8"),
+            Sort::Popularity | Sort::Relevance => format!("{row}.popularity::int8"),
+        }
+    }
+
+    /// When a row was added, as that index alone has it.
+    pub(super) fn added_in_index_alone(self, row: &str) -> String {
+        if self.sort == Sort::Size { "to_timestamp(0)".to_owned() } else { format!("{row}.added_at") }
+    }
+
+    /// What holds for rows that come after a position, and for those that this index cannot tell from it.
+    pub(super) fn from_in_index_alone(self, row: &str, at: Position, p: &mut Parameters) -> String {
+        match self.sort {
+            Sort::Newest | Sort::Seeders => format!("{row}.added_at <= {}", p.time(at.added_at())),
+            Sort::Oldest => format!("{row}.added_at >= {}", p.time(at.added_at())),
+            Sort::Size => format!("{row}.total_size <= {}", p.number(at.key)),
+            Sort::Files | Sort::Popularity | Sort::Relevance => {
+                let (key, time) = (p.number(at.key), p.time(at.added_at()));
+                format!("({row}.{}, {row}.added_at) <= ({key}, {time})", self.columns()[0])
+            }
+        }
+    }
+
+    /// Whether that index tells two positions apart.
+    pub(super) fn tells_apart(self, one: Position, other: Position) -> bool {
+        let (key, added) = (one.key != other.key, one.added_us != other.added_us);
+        match self.sort {
+            Sort::Newest | Sort::Oldest | Sort::Seeders => added,
+            Sort::Size => key,
+            Sort::Files | Sort::Popularity | Sort::Relevance => key || added,
+        }
+    }
+
+    /// The position before all that this index cannot tell from one.
+    pub(super) fn before_equals(self, at: Position) -> Position {
+        let byte = if self.sort == Sort::Oldest { u8::MAX } else { 0 };
+        Position { info_hash: krpc::InfoHash::from_bytes([byte; 20]), ..at }
+    }
+
+    /// What rows of `torrents` are sorted by as an index has them, and equal ones by their hashes.
     pub(super) fn by_in_index(self, row: &str) -> String {
         match self.sort {
             Sort::Oldest => format!("{row}.added_at, {row}.info_hash desc"),

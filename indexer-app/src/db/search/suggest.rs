@@ -91,7 +91,7 @@ impl Searching<'_> {
     async fn has_hits(&self, expr: &Expr) -> Result<bool, SessionError> {
         let other = Searching {
             clock: self.clock,
-            rows: self.rows,
+            known: self.known,
             expr: Some(expr),
             hash: None,
             order: Order::of(Sort::Newest, true),
@@ -101,10 +101,7 @@ impl Searching<'_> {
             names: Conditions::of(Some(expr), Stage::Names, self.as_of),
             paths: Conditions::of(Some(expr), Stage::Paths, self.as_of),
         };
-        if !other.stage(&other.names, None, 1).await?.hits.is_empty() {
-            return Ok(true);
-        }
-        Ok(other.has_paths() && !other.stage(&other.paths, None, 1).await?.hits.is_empty())
+        Ok(!other.page(None).await?.hits.is_empty())
     }
 }
 
