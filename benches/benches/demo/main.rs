@@ -105,6 +105,9 @@ const ROWS: &[Row] = &[
         format!("{} of {}", run.searches_right, run.searches)
     }),
     ("  indexer search, wall ms", None, |run| format!("{:.0}", run.search_ms)),
+    ("found within 0.5, 1, 2 s of its verification, %", Some(|_| "95 % within 2 s".into()), |run| {
+        run.found_within.map(|share| format!("{:.1}", share * 100.0)).join(", ")
+    }),
     ("peak RSS of the indexer, MB", Some(|_| "200 target".into()), |run| {
         format!("{:.0}", run.indexer_rss_peak as f64 / 1e6)
     }),

@@ -1,4 +1,4 @@
-//! Batches on their way into the database: bounded, in order, one in flight at a time, kept until acknowledged.
+//! Batches on their way into the database: bounded, in order, few in flight at a time, kept until acknowledged.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -23,7 +23,13 @@ pub(super) struct LaneBounds {
     pub(super) batch_max: usize,
     /// How long the first item of a batch waits for others.
     pub(super) delay: Duration,
+    /// Batches that may be in flight at a time. While some fail, one is.
+    pub(super) in_flight_max: usize,
 }
+
+/// Which of the batches in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchId(u64);
 
 /// A queue of items that are written in batches.
 #[derive(Debug)]
@@ -31,19 +37,20 @@ pub(super) struct Lane<T> {
     bounds: LaneBounds,
     waiting: VecDeque<Waiting<T>>,
     oldest: Option<Time>,
-    in_flight: Option<Vec<Waiting<T>>>,
+    in_flight: Vec<(BatchId, Vec<Waiting<T>>)>,
+    batches: u64,
     failures: u32,
-    refusals: u32,
     retry_at: Time,
     refused: u64,
     lost: u64,
 }
 
-/// An item, and since when it is here.
+/// An item, since when it is here, and how often in a row it was refused.
 #[derive(Debug)]
 struct Waiting<T> {
     item: T,
     since: Time,
+    refusals: u32,
 }
 
 /// What becomes of a batch that failed.
@@ -62,9 +69,9 @@ impl<T: Clone> Lane<T> {
             bounds,
             waiting: VecDeque::new(),
             oldest: None,
-            in_flight: None,
+            in_flight: Vec::new(),
+            batches: 0,
             failures: 0,
-            refusals: 0,
             retry_at: Time::ZERO,
             refused: 0,
             lost: 0,
@@ -77,62 +84,88 @@ impl<T: Clone> Lane<T> {
             self.refused += 1;
             return false;
         }
-        self.waiting.push_back(Waiting { item, since: now });
+        self.waiting.push_back(Waiting { item, since: now, refusals: 0 });
         self.oldest.get_or_insert(now);
         true
     }
 
-    /// The next batch, if one is due and none is in flight. `flush`: whatever waits is due.
+    /// The next batch of a lane that has one in flight at a time, if one is due and none is. `flush`: whatever waits is due.
     pub(super) fn take(&mut self, now: Time, flush: bool) -> Option<Vec<T>> {
+        self.take_batch(now, flush).map(|(_, items)| items)
+    }
+
+    /// The next batch, if one is due and another may be in flight.
+    pub(super) fn take_batch(&mut self, now: Time, flush: bool) -> Option<(BatchId, Vec<T>)> {
+        let in_flight_max = if self.failures > 0 { 1 } else { self.bounds.in_flight_max };
         let due = flush
             || self.waiting.len() >= self.bounds.batch_max
             || self.oldest.is_some_and(|oldest| now >= oldest + self.bounds.delay);
-        if self.waiting.is_empty() || self.in_flight.is_some() || !due || now < self.retry_at {
+        if self.waiting.is_empty() || self.in_flight.len() >= in_flight_max || !due || now < self.retry_at {
             return None;
         }
         let count = self.waiting.len().min(self.bounds.batch_max);
         let batch: Vec<Waiting<T>> = self.waiting.drain(..count).collect();
         self.oldest = (!self.waiting.is_empty()).then_some(now);
         let items = batch.iter().map(|waiting| waiting.item.clone()).collect();
-        self.in_flight = Some(batch);
-        Some(items)
+        self.batches += 1;
+        let id = BatchId(self.batches);
+        self.in_flight.push((id, batch));
+        Some((id, items))
     }
 
     /// The batch in flight was acknowledged; gives it back.
     pub(super) fn acknowledged(&mut self) -> Vec<T> {
-        self.acknowledged_since().map(|(item, _)| item).collect()
+        let id = self.only();
+        self.acknowledged_since(id).map(|(item, _)| item).collect()
     }
 
-    /// The same, each item with when it came.
-    pub(super) fn acknowledged_since(&mut self) -> impl Iterator<Item = (T, Time)> + use<T> {
+    /// A batch was acknowledged; gives it back, each item with when it came.
+    pub(super) fn acknowledged_since(&mut self, id: BatchId) -> impl Iterator<Item = (T, Time)> + use<T> {
         self.failures = 0;
-        self.refusals = 0;
-        let batch = self.in_flight.take().unwrap_or_default();
-        batch.into_iter().map(|Waiting { item, since }| (item, since))
+        self.landed(id).into_iter().map(|Waiting { item, since, .. }| (item, since))
     }
 
-    /// The batch in flight failed: it goes back to the front, and is tried again after a growing wait. `transient`:
-    /// the database could not be asked, so it was not refused.
+    /// The batch in flight failed: see [`Self::failed_batch`].
     pub(super) fn failed(&mut self, now: Time, transient: bool) -> AfterFailure {
-        let batch = self.in_flight.take().unwrap_or_default();
+        let id = self.only();
+        self.failed_batch(id, now, transient)
+    }
+
+    /// A batch failed: it goes back to the front, and is tried again after a growing wait. `transient`:
+    /// the database could not be asked, so it was not refused.
+    pub(super) fn failed_batch(&mut self, id: BatchId, now: Time, transient: bool) -> AfterFailure {
+        let mut batch = self.landed(id);
         self.retry_at = now + RETRY_MIN.saturating_mul(1 << self.failures.min(16)).min(RETRY_MAX);
         self.failures = self.failures.saturating_add(1);
-        self.refusals = if transient { 0 } else { self.refusals + 1 };
-        if self.refusals >= REFUSALS_MAX {
-            self.refusals = 0;
-            self.lost += batch.len() as u64;
-            return AfterFailure::GivenUp(batch.len());
+        for waiting in &mut batch {
+            waiting.refusals = if transient { 0 } else { waiting.refusals + 1 };
         }
-        for item in batch.into_iter().rev() {
-            self.waiting.push_front(item);
+        let items = batch.len();
+        batch.retain(|waiting| waiting.refusals < REFUSALS_MAX);
+        let given_up = items - batch.len();
+        self.lost += given_up as u64;
+        for waiting in batch.into_iter().rev() {
+            self.waiting.push_front(waiting);
         }
-        self.oldest.get_or_insert(now);
-        AfterFailure::Retry
+        if !self.waiting.is_empty() {
+            self.oldest.get_or_insert(now);
+        }
+        if given_up > 0 { AfterFailure::GivenUp(given_up) } else { AfterFailure::Retry }
+    }
+
+    /// The batch in flight, where one is at a time.
+    fn only(&self) -> BatchId {
+        self.in_flight.first().map_or(BatchId(0), |(id, _)| *id)
+    }
+
+    fn landed(&mut self, id: BatchId) -> Vec<Waiting<T>> {
+        let place = self.in_flight.iter().position(|(of, _)| *of == id);
+        place.map_or(Vec::new(), |place| self.in_flight.swap_remove(place).1)
     }
 
     /// Items that wait or are in flight.
     pub(super) fn len(&self) -> usize {
-        self.waiting.len() + self.in_flight.as_ref().map_or(0, Vec::len)
+        self.waiting.len() + self.in_flight.iter().map(|(_, batch)| batch.len()).sum::<usize>()
     }
 
     /// Whether nothing waits and nothing is in flight.
@@ -160,7 +193,16 @@ mod tests {
     }
 
     fn lane() -> Lane<u32> {
-        Lane::new(LaneBounds { waiting_max: 5, batch_max: 3, delay: Duration::from_millis(100) })
+        wide(1)
+    }
+
+    fn wide(in_flight_max: usize) -> Lane<u32> {
+        Lane::new(LaneBounds {
+            waiting_max: 5,
+            batch_max: 3,
+            delay: Duration::from_millis(100),
+            in_flight_max,
+        })
     }
 
     #[test]
@@ -187,7 +229,8 @@ mod tests {
         lane.failed(at(100), true);
         lane.push(3, at(150));
         lane.take(at(350), true);
-        let acknowledged: Vec<(u32, Time)> = lane.acknowledged_since().collect();
+        let id = lane.only();
+        let acknowledged: Vec<(u32, Time)> = lane.acknowledged_since(id).collect();
         assert_eq!(acknowledged, [(1, at(0)), (2, at(40)), (3, at(150))]);
     }
 
@@ -220,6 +263,58 @@ mod tests {
             (lane.failed(now, false) == AfterFailure::GivenUp(1)).then_some(())
         });
         assert_eq!((given_up, lane.lost(), lane.len()), (Some(()), 1, 0));
+    }
+
+    #[test]
+    fn several_batches_are_in_flight_until_one_fails() {
+        let mut lane = wide(2);
+        let fill = |lane: &mut Lane<u32>, numbers: std::ops::Range<u32>| {
+            assert!(numbers.into_iter().all(|number| lane.push(number, at(0))));
+        };
+        fill(&mut lane, 0..3);
+        let (first, _) = lane.take_batch(at(0), false).unwrap();
+        fill(&mut lane, 3..6);
+        let (second, items) = lane.take_batch(at(0), false).unwrap();
+        assert_eq!(items, [3, 4, 5]);
+        fill(&mut lane, 6..9);
+        assert_eq!(lane.take_batch(at(0), true), None, "two are in flight");
+        assert_eq!(lane.len(), 9);
+        // They need not be answered in their order.
+        assert_eq!(lane.acknowledged_since(second).map(|(item, _)| item).collect::<Vec<_>>(), [3, 4, 5]);
+        assert_eq!(lane.failed_batch(first, at(0), true), AfterFailure::Retry);
+        let (again, items) = lane.take_batch(at(250), true).unwrap();
+        assert_eq!(items, [0, 1, 2]);
+        assert_eq!(lane.take_batch(at(250), true), None, "one at a time until it goes well again");
+        assert_eq!(lane.acknowledged_since(again).count(), 3);
+        assert_eq!(lane.take_batch(at(250), true).unwrap().1, [6, 7, 8]);
+    }
+
+    #[test]
+    fn what_is_refused_for_ever_is_given_up_though_other_batches_go_well() {
+        let mut lane = wide(2);
+        let mut now = Time::ZERO;
+        lane.push(0, now);
+        for round in 1.. {
+            assert!(round <= REFUSALS_MAX, "it is tried for ever");
+            now = now + RETRY_MAX;
+            let (bad, items) = lane.take_batch(now, true).unwrap();
+            assert_eq!(items, [0]);
+            lane.push(round, now);
+            let good = lane.take_batch(now, true);
+            let after = lane.failed_batch(bad, now, false);
+            if let Some((good, _)) = good {
+                assert_eq!(lane.acknowledged_since(good).count(), 1);
+            }
+            if after == AfterFailure::GivenUp(1) {
+                break;
+            }
+            now = now + RETRY_MAX;
+            // What came meanwhile goes first once, so that the next round has the bad one alone.
+            while lane.waiting.back().is_some_and(|waiting| waiting.item != 0) {
+                lane.waiting.pop_back();
+            }
+        }
+        assert_eq!(lane.lost(), 1);
     }
 
     #[test]

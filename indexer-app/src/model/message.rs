@@ -6,6 +6,7 @@ use deadpool_postgres::Client;
 use mainline::KeyspaceSlices;
 use tea_runtime::{Datagram, Db, Effect, Fault, Incoming, SessionError, Signal, StreamEvent, SubEvent};
 
+use super::lane::BatchId;
 use crate::{
     db::{
         Announced, BacklogFailed, BacklogGain, Beyond, Expired, Known, Learned, ReindexTurn, Stored, Taken,
@@ -100,7 +101,7 @@ pub enum Answer {
     /// Hashes to be fetched.
     Taken(Result<Vec<Taken>, SessionError>),
     /// Torrents were stored.
-    Stored(Result<Stored, SessionError>),
+    Stored(BatchId, Result<Stored, SessionError>),
     /// Failed hashes were put back.
     Failed(Result<BacklogFailed, SessionError>),
     /// The leases of what is in hand were renewed.

@@ -29,30 +29,38 @@ const STORE_DELAY: Duration = Duration::from_millis(250);
 const BOOKKEEPING_DELAY: Duration = Duration::from_secs(3);
 
 /// New hashes to ask the database for; as many as the intake hands out at a time.
-const CHECKS: LaneBounds = LaneBounds { waiting_max: 4_000, batch_max: 1_000, delay: Duration::ZERO };
+const CHECKS: LaneBounds =
+    LaneBounds { waiting_max: 4_000, batch_max: 1_000, delay: Duration::ZERO, in_flight_max: 1 };
 
 /// Hashes for the backlog.
-const PUTS: LaneBounds = LaneBounds { waiting_max: 8_000, batch_max: 1_000, delay: Duration::ZERO };
+const PUTS: LaneBounds =
+    LaneBounds { waiting_max: 8_000, batch_max: 1_000, delay: Duration::ZERO, in_flight_max: 1 };
 
-/// Verified torrents. When half of this waits no new fetches are started, and all that are in flight fit the other half.
-const TORRENTS: LaneBounds = LaneBounds { waiting_max: 40_000, batch_max: 250, delay: STORE_DELAY };
+/// Verified torrents. When half of this waits no new fetches are started, and all that are in flight fit the other half. Two batches at a time: while one
+/// is made ready, the database works on the other.
+const TORRENTS: LaneBounds =
+    LaneBounds { waiting_max: 40_000, batch_max: 250, delay: STORE_DELAY, in_flight_max: 2 };
 
-/// Torrents that may wait before new fetches are held back: two batches, so that memory stays small while the
-/// database is slow or away.
-const TORRENTS_EASY: usize = 500;
+/// Torrents that may wait before new fetches are held back: as many batches as may be in flight, and as many again, so that memory stays small
+/// while the database is slow or away.
+const TORRENTS_EASY: usize = 2 * TORRENTS.in_flight_max * TORRENTS.batch_max;
 
 /// Fetches that failed, and hashes that are of no use.
-const FAILURES: LaneBounds = LaneBounds { waiting_max: 50_000, batch_max: 1_000, delay: SOON };
+const FAILURES: LaneBounds =
+    LaneBounds { waiting_max: 50_000, batch_max: 1_000, delay: SOON, in_flight_max: 1 };
 
 /// Visits to nodes. 20,000 are a minute of a fast crawl; when the database is away longer, later visits are not recorded,
 /// and counted.
-const VISITS: LaneBounds = LaneBounds { waiting_max: 20_000, batch_max: 2_000, delay: BOOKKEEPING_DELAY };
+const VISITS: LaneBounds =
+    LaneBounds { waiting_max: 20_000, batch_max: 2_000, delay: BOOKKEEPING_DELAY, in_flight_max: 1 };
 
 /// Torrents that were seen: as announces, but one is as good as many.
-const SIGHTINGS: LaneBounds = LaneBounds { waiting_max: 20_000, batch_max: 5_000, delay: BOOKKEEPING_DELAY };
+const SIGHTINGS: LaneBounds =
+    LaneBounds { waiting_max: 20_000, batch_max: 5_000, delay: BOOKKEEPING_DELAY, in_flight_max: 1 };
 
 /// Announces of torrents.
-const ANNOUNCES: LaneBounds = LaneBounds { waiting_max: 20_000, batch_max: 5_000, delay: BOOKKEEPING_DELAY };
+const ANNOUNCES: LaneBounds =
+    LaneBounds { waiting_max: 20_000, batch_max: 5_000, delay: BOOKKEEPING_DELAY, in_flight_max: 1 };
 
 /// How full the backlog is, as far as is known: counted now and then, reckoned in between. Several indexers on one database
 /// may overfill it by what they put in between two counts; then it is cut.
@@ -107,7 +115,8 @@ impl Backlog {
 }
 
 /// Info dicts to be kept. They follow their torrents, so a few batches are enough; those beyond are not kept, and counted.
-const DICTS: LaneBounds = LaneBounds { waiting_max: 2_000, batch_max: 250, delay: STORE_DELAY };
+const DICTS: LaneBounds =
+    LaneBounds { waiting_max: 2_000, batch_max: 250, delay: STORE_DELAY, in_flight_max: 1 };
 
 /// Bytes in them.
 const DICTS_BYTES_MAX: usize = 64 << 20;
@@ -171,8 +180,8 @@ impl Storage {
     /// Hands batches that are due to `perform`. `flush`: all that wait are due. While the disk is full what is new waits
     /// where it is; what ends work in hand is written still, or tried.
     pub(super) fn write(&mut self, now: Time, flush: bool, mut perform: impl FnMut(AppEffect)) {
-        if let Some(torrents) = self.torrents.take(now, flush) {
-            perform(effect(StoreTorrents { torrents }, Answer::Stored));
+        while let Some((batch, torrents)) = self.torrents.take_batch(now, flush) {
+            perform(effect(StoreTorrents { torrents }, move |result| Answer::Stored(batch, result)));
         }
         if let Some(dicts) = self.dicts.take(now, flush) {
             perform(effect(KeepInfoDicts { dicts }, Answer::Kept));
@@ -292,7 +301,13 @@ impl Storage {
 
 /// A batch failed: puts it back, or says what was lost.
 pub(super) fn put_back<T: Clone>(lane: &mut Lane<T>, what: &'static str, error: &SessionError, now: Time) {
-    if let AfterFailure::GivenUp(items) = lane.failed(now, is_passing(error)) {
+    let after = lane.failed(now, is_passing(error));
+    say_given_up(after, what, error);
+}
+
+/// Says what is lost.
+pub(super) fn say_given_up(after: AfterFailure, what: &'static str, error: &SessionError) {
+    if let AfterFailure::GivenUp(items) = after {
         tracing::error!(items, %error, "the database keeps refusing {what}; they are given up");
     }
 }
@@ -347,21 +362,21 @@ mod tests {
         assert_eq!(due(&mut storage, Time::ZERO).len(), 0);
         assert_eq!(due(&mut storage, Time::from(Duration::from_secs(1))).len(), 1);
         storage.torrents.acknowledged();
-        for number in 0..250 {
+        for number in 0..500 {
             storage.torrents.push(torrent(number), Time::ZERO);
         }
-        assert_eq!(due(&mut storage, Time::ZERO).len(), 1);
+        assert_eq!(due(&mut storage, Time::ZERO).len(), 2);
     }
 
     #[test]
-    fn nothing_more_is_fetched_while_two_batches_wait() {
+    fn nothing_more_is_fetched_while_four_batches_wait() {
         let mut storage = storage();
-        for number in 0..500 {
+        for number in 0..1_000 {
             assert!(storage.keeps_up(), "{number} wait");
             storage.torrents.push(torrent(number), Time::ZERO);
         }
         assert!(!storage.keeps_up());
-        assert_eq!(due(&mut storage, Time::ZERO).len(), 1);
+        assert_eq!(due(&mut storage, Time::ZERO).len(), 2);
         assert!(!storage.keeps_up(), "what is on its way is not stored yet");
         storage.torrents.acknowledged();
         assert!(storage.keeps_up());

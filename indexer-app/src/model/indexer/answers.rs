@@ -8,8 +8,11 @@ use tea_runtime::Context;
 
 use super::{BACKLOG_REST, Closing, Indexer, LEARN_EVERY, LEARNED_MAX};
 use crate::{
-    db::{Discovery, Known, Taken},
-    model::{message::Answer, storage::put_back},
+    db::{Discovery, Known, Taken, is_passing},
+    model::{
+        message::Answer,
+        storage::{put_back, say_given_up},
+    },
 };
 
 impl Indexer {
@@ -82,13 +85,13 @@ impl Indexer {
                     }
                 }
             }
-            Answer::Stored(result) => {
+            Answer::Stored(batch, result) => {
                 storage.note(&result, now);
                 match result {
                     Ok(stored) => {
                         let inserted: BTreeSet<InfoHash> = stored.inserted.iter().copied().collect();
                         let mut others = Vec::new();
-                        for (torrent, since) in storage.torrents.acknowledged_since() {
+                        for (torrent, since) in storage.torrents.acknowledged_since(batch) {
                             let key = torrent.hashes.canonical();
                             if let Some(wanted) = &mut self.wanted {
                                 wanted.retain(|hash| key != *hash && torrent.hashes.alias() != Some(*hash));
@@ -108,7 +111,10 @@ impl Indexer {
                         self.report.rejected += stored.rejected.len() as u64;
                         self.report.banned(&stored.banned);
                     }
-                    Err(error) => put_back(&mut storage.torrents, "torrents", &error, now),
+                    Err(error) => {
+                        let after = storage.torrents.failed_batch(batch, now, is_passing(&error));
+                        say_given_up(after, "torrents", &error);
+                    }
                 }
             }
             Answer::Failed(result) => {
