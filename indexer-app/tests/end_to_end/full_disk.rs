@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use nix::unistd::Uid;
+use nix::{errno::Errno, unistd::Uid};
 use serde_json::Value;
 use swarm::Swarm;
 
@@ -36,9 +36,16 @@ impl<'a> Disk<'a> {
     /// Leaves so many MiB, by a file beside the database.
     fn leave(&self, mib: u64) {
         let _ = fs::remove_file(data_dir(&self.0.0).join("ballast"));
-        let ballast = self.free() - (mib << 20);
         let file = fs::File::create(data_dir(&self.0.0).join("ballast")).unwrap();
-        nix::fcntl::posix_fallocate(&file, 0, ballast.cast_signed()).unwrap();
+        eventually("the disk being as full as that", || {
+            let ballast = self.free().saturating_sub(mib << 20);
+            match nix::fcntl::posix_fallocate(&file, 0, ballast.cast_signed()) {
+                Ok(()) => true,
+                // The database took some of it meanwhile, or left nothing to take.
+                Err(Errno::ENOSPC | Errno::EINVAL) => false,
+                Err(error) => panic!("{error}"),
+            }
+        });
     }
 
     fn relieve(&self) {
