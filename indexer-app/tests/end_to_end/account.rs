@@ -31,7 +31,7 @@ fn command_of(user: Option<&User>, program: &Path, folder: &Path) -> Command {
 
 #[test]
 fn a_user_who_is_not_root_runs_a_demo_and_searches_it_without_naming_it() {
-    let folder = TempDir::new();
+    let folder = TempDir::for_programs();
     let user = Uid::effective().is_root().then(|| User::from_name("nobody").unwrap().unwrap());
     // Where the program was built that user may have no business.
     let program = folder.join("indexer");

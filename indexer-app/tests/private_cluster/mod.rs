@@ -2,6 +2,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
+#[path = "../scratch/mod.rs"]
+mod scratch;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -25,9 +28,17 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 impl TempDir {
     pub fn new() -> Self {
+        Self::below(scratch::place())
+    }
+
+    /// One from which programs can be started: containers mount memory for data alone.
+    pub fn for_programs() -> Self {
+        Self::below(Path::new(scratch::DISK))
+    }
+
+    fn below(parent: &Path) -> Self {
         let name = format!("indexer-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        // Not TMPDIR, which may be below a home that PostgreSQL's account cannot reach.
-        let dir = Path::new("/tmp").join(name);
+        let dir = parent.join(name);
         fs::create_dir(&dir).unwrap();
         Self(dir)
     }

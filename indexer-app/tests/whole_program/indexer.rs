@@ -10,22 +10,21 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::torrent::Torrent;
+use super::{scratch, torrent::Torrent};
 
 /// Time that a graceful end may take: what is under way is finished and saved, and the database stops.
 const END_WITHIN: Duration = Duration::from_secs(30);
 /// Between looks at a process that is ending.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A directory that PostgreSQL's account can reach, gone when dropped. Not below TMPDIR or `target/`, which may be in a
-/// home that it cannot.
+/// A directory that PostgreSQL's account can reach, gone when dropped.
 pub struct Folder(pub PathBuf);
 
 impl Folder {
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("indexer-interop-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = Path::new("/tmp").join(name);
+        let path = scratch::place().join(name);
         fs::create_dir(&path).unwrap();
         Self(path)
     }
