@@ -355,6 +355,35 @@ async fn many_hits_and_few_are_found_in_the_same_order_as_by_looking_at_all() {
 }
 
 #[tokio::test]
+async fn pages_of_a_walk_are_the_whole_though_its_index_cannot_tell_all_rows_apart() {
+    let test = with_many(60_000).await;
+    for (sort, order) in [
+        (Sort::Newest, "added_at desc, info_hash"),
+        (Sort::Oldest, "added_at, info_hash desc"),
+        (Sort::Size, "total_size desc, info_hash"),
+        (Sort::Files, "file_count desc, added_at desc, info_hash"),
+        (Sort::Popularity, "popularity desc, added_at desc, info_hash"),
+    ] {
+        let sql = format!(
+            "select name from torrents where tsv @@ 'half & common'::tsquery order by {order} limit 20000"
+        );
+        let rows = test.client().await.query(&sql, &[]).await.unwrap();
+        let expected: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let mut found = Vec::new();
+        let mut request = Request { sort, limit: 500, ..Request::new("common half") };
+        while found.len() < expected.len() {
+            let page = page(&test, request.clone()).await;
+            assert!(page.next.is_some(), "{} of them by {sort}", found.len());
+            request.cursor = page.next;
+            found.extend(page.hits.into_iter().map(|hit| hit.torrent.name));
+        }
+        found.truncate(expected.len());
+        let differs = found.iter().zip(&expected).position(|(found, expected)| found != expected);
+        assert_eq!(differs, None, "by {sort}");
+    }
+}
+
+#[tokio::test]
 async fn counts_are_exact_when_cheap_and_estimates_else() {
     let test = with_many(60_000).await;
     let counted = |query: &str| {

@@ -78,7 +78,8 @@ impl Got {
 impl Searching<'_> {
     /// Chooses how the rows of a stage are found.
     pub(super) fn choose(&self, conditions: &Conditions<'_>, estimate: &Estimate, room: usize) -> Access {
-        let signed = self.known.is_signed && !self.signs(conditions).is_empty();
+        // Of rows that may not match after all, the last one is as likely to be shown as any other: see `may_be_out_of_order`.
+        let signed = self.known.is_signed && !self.signs(conditions).is_empty() && !conditions.is_wider;
         let (stats, files) = self.joined(conditions, false);
         let by_seeders = self.order.is(Sort::Seeders);
         let walk = Walk {
@@ -95,7 +96,8 @@ impl Searching<'_> {
             rows: way.rows,
             examined: way.examined,
             rows_max: hits_max as f64,
-            joins: usize::from(stats) + usize::from(matches!(way.group, Group::Paths | Group::Seeders(_))),
+            joins: usize::from(stats || by_seeders)
+                + usize::from(matches!(way.group, Group::Paths | Group::Seeders(_))),
         };
         let ways = estimate.ways.iter().map(|way| (way, fetching(way)));
         let best = ways
@@ -288,6 +290,7 @@ impl Searching<'_> {
     /// Walks the order and keeps what matches. It stops as soon as there are as many as are wanted.
     async fn walk(&self, conditions: &Conditions<'_>, walked: Walked) -> Result<Got, SessionError> {
         let Walked { after, want, window, signed } = walked;
+        let (stats, files) = self.joined(conditions, false);
         let p = &mut Parameters::default();
         let rows = if signed {
             self.told_apart(conditions, after, window, p)
@@ -316,12 +319,36 @@ impl Searching<'_> {
             },
             // By the columns of the walk, so that PostgreSQL knows that they are in order already.
             by = if signed { self.order.by_walked("t") } else { self.order.by_in_index("t") },
-            joins = self.joins(conditions, false),
+            joins = joins(stats, files),
             left = all_of(&left),
         );
         let rows = self.shown(conditions, &inner, p).await?;
+        if signed && self.may_be_out_of_order(conditions, &rows, walked).await? {
+            return Box::pin(self.walk(conditions, Walked { signed: false, ..walked })).await;
+        }
         let end = if rows.len() == want { End::Whole } else { End::Unknown(walked) };
         Ok(Got { rows, end, count: None, approximate: false })
+    }
+
+    /// Whether the last of as many rows as were wanted may come before others that the window does not reach: the index does not tell them apart, and they are
+    /// sorted by their hashes. The very last row is only there to tell that there are more.
+    async fn may_be_out_of_order(
+        &self,
+        conditions: &Conditions<'_>,
+        rows: &[Row],
+        walked: Walked,
+    ) -> Result<bool, SessionError> {
+        let [.., last_shown, beyond] = rows else { return Ok(false) };
+        if rows.len() < walked.want {
+            return Ok(false);
+        }
+        let (last_shown, beyond) = (position(last_shown)?, position(beyond)?);
+        if self.order.tells_apart(last_shown, beyond) {
+            // The window has all that come before the other one.
+            return Ok(false);
+        }
+        let last_walked = self.last_walked(conditions, walked).await?;
+        Ok(last_walked.is_some_and(|last| !self.order.tells_apart(beyond, last)))
     }
 
     /// Rows of a window that signatures do not tell from what is asked for, in the order of the index: they are found in it by their keys and
@@ -408,13 +435,15 @@ impl Searching<'_> {
                      order by z.seeders desc, z.info_hash"
                 )
             };
+            let (stats, files) = self.joined(conditions, false);
             let p = &mut Parameters::default();
             let inner = format!(
                 "select t.info_hash, t.added_at, z.seeders::int8 as key
                  from ({in_order} limit {window}) z join torrents t on t.info_hash = z.info_hash{joins}
                  where {signs} and {left} order by z.seeders desc, z.info_hash limit {want}",
                 in_order = in_order(place(p)),
-                joins = self.joins(conditions, false),
+                // Their number of seeders is known already.
+                joins = joins(stats, files),
                 signs = if signed { conditions.signs.sql("z") } else { "true".to_owned() },
                 left = all_of(&self.left(conditions, p)),
             );
@@ -534,24 +563,17 @@ impl Searching<'_> {
         self.names.by_name_alone(p).map(|names| format!("not ({names})"))
     }
 
-    /// Whether `torrent_stats s` and `torrent_files f` are needed beside `torrents t`: by conditions, by the order, by what was found by name.
+    /// Whether `torrent_stats s` and `torrent_files f` are needed beside `torrents t`: by conditions, by what was found by name.
     fn joined(&self, conditions: &Conditions<'_>, paths_are_known: bool) -> (bool, bool) {
-        let stats = conditions.needs_stats() || self.names.needs_stats() || self.order.is(Sort::Seeders);
+        let stats = conditions.needs_stats() || self.names.needs_stats();
         let files = conditions.needs_files() && (!paths_are_known || conditions.is_mixed());
         (stats, files)
     }
 
-    /// The tables that are needed beside `torrents t`.
+    /// The tables that conditions need beside `torrents t`, and those that the order needs.
     pub(super) fn joins(&self, conditions: &Conditions<'_>, paths_are_known: bool) -> String {
         let (stats, files) = self.joined(conditions, paths_are_known);
-        let mut joins = String::new();
-        if stats {
-            joins.push_str(" left join torrent_stats s on s.info_hash = t.info_hash");
-        }
-        if files {
-            joins.push_str(" left join torrent_files f on f.info_hash = t.info_hash");
-        }
-        joins
+        joins(stats || self.order.is(Sort::Seeders), files)
     }
 
     /// Gives the rows of an inner query the columns of results.
@@ -672,6 +694,18 @@ fn position(row: &Row) -> Result<Position, SessionError> {
         added_us: microseconds(statement::column(row, "added_at")?),
         info_hash: hash.try_into().map_or(InfoHash::from_bytes([0; 20]), InfoHash::from_bytes),
     })
+}
+
+/// These tables beside `torrents t`.
+pub(super) fn joins(stats: bool, files: bool) -> String {
+    let mut joins = String::new();
+    if stats {
+        joins.push_str(" left join torrent_stats s on s.info_hash = t.info_hash");
+    }
+    if files {
+        joins.push_str(" left join torrent_files f on f.info_hash = t.info_hash");
+    }
+    joins
 }
 
 fn files_of(row: &str, conditions: &Conditions<'_>) -> String {

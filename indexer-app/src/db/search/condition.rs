@@ -190,18 +190,6 @@ impl<'a> Conditions<'a> {
         all
     }
 
-    /// The tables that conditions need beside `torrents t`.
-    pub(super) fn joins(&self, paths_are_known: bool) -> String {
-        let mut joins = String::new();
-        if self.needs_stats() {
-            joins.push_str(" left join torrent_stats s on s.info_hash = t.info_hash");
-        }
-        if self.needs_files() && (!paths_are_known || self.is_mixed()) {
-            joins.push_str(" left join torrent_files f on f.info_hash = t.info_hash");
-        }
-        joins
-    }
-
     /// All other conditions, which may need `torrent_stats s` and `torrent_files f`; of the latter nothing when rows were found by paths.
     pub(super) fn on_others(&self, p: &mut Parameters, paths_are_known: bool) -> Vec<String> {
         let ranges = self.ranges.iter().filter(|single| single.is_of_stats());

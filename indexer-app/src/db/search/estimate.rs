@@ -8,7 +8,7 @@ use std::{
 use tea_runtime::SessionError;
 use tokio_postgres::types::{FromSql, Type};
 
-use super::{Clock, Parameters, Searching, condition::Conditions, lexemes, statement};
+use super::{Clock, Parameters, Searching, access::joins, condition::Conditions, lexemes, statement};
 use crate::{
     kinds::{CLASS_VER, Kind},
     query::{Number, Range, Term},
@@ -139,7 +139,7 @@ impl Question {
     fn ask_all(&mut self, stage: usize, conditions: &Conditions<'_>) {
         if conditions.is_mixed() {
             let whole = conditions.all(&mut self.p).join(" and ");
-            let joins = conditions.joins(false);
+            let joins = joins(conditions.needs_stats(), conditions.needs_files());
             self.ask(stage, About::Whole, format!("select 1 from torrents t{joins} where {whole}"));
         }
         if let Some(names) = conditions.names(&mut self.p) {
