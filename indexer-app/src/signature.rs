@@ -1,6 +1,6 @@
 //! Signatures of the words of a name: 63 bits that tell of most torrents that a word is not among them.
 //!
-//! Every lexeme of a name, mark or word, sets [`BITS`] of the bits (a Bloom filter). So whoever looks for words can pass over all signatures
+//! Every lexeme of a name, mark or word, sets two of the bits (a Bloom filter). So whoever looks for words can pass over all signatures
 //! that lack one of their bits. A name has 14 lexemes in the mean, which set a third of the bits: one name in nine that lacks a word is
 //! not told apart by it, one in seventy by two, one in six hundred by three.
 //!

@@ -16,7 +16,7 @@
 //! # Bounded work
 //!
 //! Whatever is asked, a page costs a bounded number of rows: few hits are fetched by an index and sorted; many are found by walking the
-//! index of the order until the page is full. Which of them is less work is reckoned from the planner's estimates ([`plan`]). The orders have the
+//! index of the order until the page is full. Which of them is less work is reckoned from the planner's estimates. The orders have the
 //! [signatures](crate::signature) of names in their indexes, so most rows that lack a word are passed over without a look at the table. What no index
 //! helps with is walked too, a window of rows at a time: then a page may hold fewer torrents than asked for and say that there are more.
 //! What matches so much that not all can be ranked is ranked among the most popular, up to 5,000 of them.

@@ -286,9 +286,9 @@ fn signature(number: u32, rows: u32) -> i64 {
     let words = [
         Some("common"),
         Some(own.as_str()),
-        of("half", number % 2 == 0),
-        of("tenth", number % 10 == 0),
-        of("rare", number % (rows / 10) == 0),
+        of("half", number.is_multiple_of(2)),
+        of("tenth", number.is_multiple_of(10)),
+        of("rare", number.is_multiple_of(rows / 10)),
         of("old", number > rows - 4_000),
     ];
     Signature::of(words.into_iter().flatten()).to_i64()

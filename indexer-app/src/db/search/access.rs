@@ -522,7 +522,7 @@ impl Searching<'_> {
         let mut place: Vec<String> = Vec::new();
         if let Some(at) = after {
             // The index is entered by the first, which is one of its own keys.
-            place.push(self.order.from_in_index_alone("t", at, p));
+            place.push(self.order.place_in_index_alone("t", at, p));
             place.push(self.order.after_in_index("t", at, p));
         }
         place.extend(self.bounds(conditions, p));
@@ -537,7 +537,7 @@ impl Searching<'_> {
         p: &mut Parameters,
     ) -> String {
         let mut place: Vec<String> =
-            after.map(|at| self.order.from_in_index_alone("t", at, p)).into_iter().collect();
+            after.map(|at| self.order.place_in_index_alone("t", at, p)).into_iter().collect();
         place.extend(self.bounds(conditions, p));
         all_of(&place)
     }

@@ -212,13 +212,14 @@ impl Searching<'_> {
             |place: usize| planned.get(place).copied().filter(|_| is_known).unwrap_or(self.known.rows);
         let of_stage = |(stage, conditions): (usize, &&Conditions<'_>)| {
             let parts = about.iter().enumerate().filter(|(_, (of, _))| *of == stage);
-            self.estimate(conditions, parts.map(|(place, (_, about))| (*about, number(place))).collect())
+            let parts: Vec<_> = parts.map(|(place, (_, about))| (*about, number(place))).collect();
+            self.estimate(conditions, &parts)
         };
         Ok(of.iter().enumerate().map(of_stage).collect())
     }
 
     /// Puts together what was answered about the parts: conditions are taken to have nothing to do with each other.
-    fn estimate(&self, conditions: &Conditions<'_>, parts: Vec<(About, f64)>) -> Estimate {
+    fn estimate(&self, conditions: &Conditions<'_>, parts: &[(About, f64)]) -> Estimate {
         let rows = self.known.rows;
         let mut estimate = Estimate { hits: rows, rows, walked: rows, admitted: 1.0, ways: Vec::new() };
         let mut whole = None;
@@ -230,15 +231,15 @@ impl Searching<'_> {
             least(|about| matches!(about, About::LexemeOfPaths(_))),
         );
         let (mut named, mut of_kind) = (1.0, 1.0_f64);
-        let together_in_names = together(&parts, rows, |about| match about {
+        let together_in_names = together(parts, rows, |about| match about {
             About::LexemeOfNames(term) => Some(*term),
             _ => None,
         });
-        let together_in_paths = together(&parts, rows, |about| match about {
+        let together_in_paths = together(parts, rows, |about| match about {
             About::LexemeOfPaths(term) => Some(*term),
             _ => None,
         });
-        for (about, number) in &parts {
+        for (about, number) in parts {
             let number = match about {
                 About::Names => (number * together_in_names).min(of_names.unwrap_or(rows)),
                 About::Paths => (number * together_in_paths).min(of_paths.unwrap_or(rows)),

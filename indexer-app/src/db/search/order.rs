@@ -124,7 +124,7 @@ impl Order {
     }
 
     /// What holds for rows that come after a position, and for those that this index cannot tell from it.
-    pub(super) fn from_in_index_alone(self, row: &str, at: Position, p: &mut Parameters) -> String {
+    pub(super) fn place_in_index_alone(self, row: &str, at: Position, p: &mut Parameters) -> String {
         match self.sort {
             Sort::Newest | Sort::Seeders => format!("{row}.added_at <= {}", p.time(at.added_at())),
             Sort::Oldest => format!("{row}.added_at >= {}", p.time(at.added_at())),
