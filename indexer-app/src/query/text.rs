@@ -21,6 +21,11 @@ pub struct Lexeme {
 }
 
 impl Lexeme {
+    /// Whether the same tokens are it, wherever it stands.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.text == other.text && self.prefix == other.prefix
+    }
+
     /// Whether a token is it.
     pub fn is(&self, token: &str) -> bool {
         if self.prefix { token.starts_with(&self.text) } else { token == self.text }

@@ -414,34 +414,35 @@ impl Searching<'_> {
         let in_first = after.is_none_or(|at| at.key > 0) && !wants_none;
         let mut rows = Vec::new();
         if in_first {
-            let place = |p: &mut Parameters| {
-                let mut place = vec!["z.seeders > 0".to_owned()];
-                if let Some(at) = after {
-                    let (key, hash) = (p.number(at.key), p.bytes(at.info_hash.as_bytes()));
-                    place.push(format!(
-                        "(z.seeders <= {key} and (z.seeders < {key} or z.info_hash > {hash}))"
-                    ));
-                }
+            let in_order = |p: &mut Parameters| {
+                let mut bounds = vec!["z.seeders > 0".to_owned()];
                 for range in ranges.clone() {
                     if range.high.is_some() {
-                        place.push(format!("z.seeders <= {}", p.number(bound(range.high))));
+                        bounds.push(format!("z.seeders <= {}", p.number(bound(range.high))));
                     }
                 }
-                all_of(&place)
-            };
-            let in_order = |place: String| {
-                format!(
-                    "select z.seeders, z.info_hash, z.signature from torrent_stats z where {place}
-                     order by z.seeders desc, z.info_hash"
-                )
+                let bounds = all_of(&bounds);
+                let by = "z.seeders desc, z.info_hash";
+                let of = |place: &str| {
+                    format!(
+                        "select z.seeders, z.info_hash, z.signature from torrent_stats z
+                         where {place} and {bounds} order by {by} limit {window}"
+                    )
+                };
+                let Some(at) = after else { return of("true") };
+                // Apart, or all that have as many seeders would be passed over before those that come after: they may be a million.
+                let (key, hash) = (p.number(at.key), p.bytes(at.info_hash.as_bytes()));
+                let as_many = of(&format!("z.seeders = {key} and z.info_hash > {hash}"));
+                let fewer = of(&format!("z.seeders < {key}"));
+                format!("select * from (({as_many}) union all ({fewer})) z order by {by} limit {window}")
             };
             let (stats, files) = self.joined(conditions, false);
             let p = &mut Parameters::default();
             let inner = format!(
                 "select t.info_hash, t.added_at, z.seeders::int8 as key
-                 from ({in_order} limit {window}) z join torrents t on t.info_hash = z.info_hash{joins}
+                 from ({in_order}) z join torrents t on t.info_hash = z.info_hash{joins}
                  where {signs} and {left} order by z.seeders desc, z.info_hash limit {want}",
-                in_order = in_order(place(p)),
+                in_order = in_order(p),
                 // Their number of seeders is known already.
                 joins = joins(stats, files),
                 signs = if signed { conditions.signs.sql("z") } else { "true".to_owned() },
@@ -454,8 +455,8 @@ impl Searching<'_> {
             let p = &mut Parameters::default();
             let last = format!(
                 "select z.info_hash, to_timestamp(0) as added_at, z.seeders::int8 as key
-                 from ({} offset {} limit 1) z",
-                in_order(place(p)),
+                 from (select * from ({}) z order by z.seeders desc, z.info_hash offset {} limit 1) z",
+                in_order(p),
                 window.saturating_sub(1)
             );
             if let Some(at) = self.last(&last, p).await? {

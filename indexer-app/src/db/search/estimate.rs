@@ -79,6 +79,8 @@ pub(super) enum Group {
 enum About {
     Whole,
     Names,
+    /// Names that have the words, wherever they stand in them: what the index gives.
+    NamesApart,
     /// Of the term of this number.
     LexemeOfNames(usize),
     Paths,
@@ -144,6 +146,11 @@ impl Question {
         }
         if let Some(names) = conditions.names(&mut self.p) {
             self.ask(stage, About::Names, format!("select 1 from torrents t where {names}"));
+        }
+        if !conditions.are_names_apart()
+            && let Some(names) = conditions.names_apart(&mut self.p)
+        {
+            self.ask(stage, About::NamesApart, format!("select 1 from torrents t where {names}"));
         }
         for (term, lexeme) in several(&conditions.in_all_names) {
             let query = self.p.tsquery(&lexemes::single(lexeme));
@@ -231,6 +238,7 @@ impl Searching<'_> {
             least(|about| matches!(about, About::LexemeOfPaths(_))),
         );
         let (mut named, mut of_kind) = (1.0, 1.0_f64);
+        let apart = least(|about| matches!(about, About::NamesApart));
         let together_in_names = together(parts, rows, |about| match about {
             About::LexemeOfNames(term) => Some(*term),
             _ => None,
@@ -248,7 +256,7 @@ impl Searching<'_> {
             let share = number / rows.max(1.0);
             match *about {
                 About::Whole => whole = Some(number),
-                About::LexemeOfNames(_) | About::LexemeOfPaths(_) => continue,
+                About::NamesApart | About::LexemeOfNames(_) | About::LexemeOfPaths(_) => continue,
                 About::Kinds => {
                     if self.order.is_by_kind() {
                         of_kind = share.min(1.0);
@@ -259,8 +267,9 @@ impl Searching<'_> {
                 About::Names => {
                     named = share.min(1.0);
                     if conditions.names.anchored {
-                        let examined = of_names.unwrap_or(number);
-                        estimate.ways.push(Way { group: Group::Names, rows: number, examined });
+                        let given = apart.unwrap_or(number);
+                        let examined = of_names.unwrap_or(given);
+                        estimate.ways.push(Way { group: Group::Names, rows: given, examined });
                     }
                 }
                 About::Paths if conditions.paths.anchored => {

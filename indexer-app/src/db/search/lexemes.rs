@@ -209,6 +209,10 @@ fn words(text: &Text, placed: bool) -> String {
 fn joined(clause: &Clause, placed: bool) -> String {
     let mut query = String::new();
     for (index, lexeme) in clause.iter().enumerate() {
+        // Said twice it would seem rarer to the planner.
+        if !placed && clause[..index].iter().any(|other| other.is_same(lexeme)) {
+            continue;
+        }
         if index > 0 {
             query.push_str(&if placed { format!(" <{}> ", lexeme.distance) } else { " & ".to_owned() });
         }
