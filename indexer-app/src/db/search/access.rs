@@ -20,13 +20,13 @@ use crate::{
 };
 
 /// Torrents that are fetched by names and sorted at most.
-const NAME_HITS_MAX: i64 = 8_000;
+const NAME_HITS_MAX: i64 = 6_000;
 
 /// Torrents that are ranked at most.
 const RANKED_MAX: i64 = 5_000;
 
 /// Torrents that are fetched by paths and sorted at most: each has to be joined to its row.
-const PATH_HITS_MAX: i64 = 2_000;
+const PATH_HITS_MAX: i64 = 1_500;
 
 /// How rows are found: by walking the index of the order, or by fetching by an index of what is asked for; and by the other when there were too few, or too many.
 #[derive(Clone, Copy, Debug)]

@@ -88,7 +88,8 @@ impl Session for Search {
         if page.hits.is_empty() && page.next.is_none() && cursor.is_none() {
             page.did_you_mean = searching.did_you_mean().await?;
         }
-        transaction.commit().await.map_err(|error| session_error(&error))?;
+        // Nothing was written: whoever uses the connection next need not be waited for while it ends.
+        drop(transaction);
         Ok(Page { notes, ..page })
     }
 }

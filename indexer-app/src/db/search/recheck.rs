@@ -18,20 +18,34 @@ pub(super) fn look_into(
     known: Option<&Vec<bool>>,
 ) -> (bool, Option<String>) {
     let Ok(files) = file_list::unpack(name, fmt, data) else { return (true, None) };
-    let paths: Vec<String> = files.iter().map(|(path, _)| path.join("/")).collect();
+    let paths = files.iter().map(|(path, _)| path.join("/"));
+    let Some(known) = known else {
+        return (true, best(expr, paths.map(|path| (placed(&path), path))));
+    };
+    let paths: Vec<String> = paths.collect();
     let texts = Texts { name: placed(name), paths: paths.iter().map(|path| placed(path)).collect() };
-    if let Some(known) = known {
-        let mut known = known.iter().copied();
-        if !texts.matches(expr, &mut known) {
-            return (false, None);
+    if !texts.matches(expr, &mut known.iter().copied()) {
+        return (false, None);
+    }
+    (true, best(expr, texts.paths.into_iter().zip(paths)))
+}
+
+/// The first of the paths that have most of the words.
+fn best(expr: &Expr, paths: impl Iterator<Item = (Tokens, String)>) -> Option<String> {
+    let wanted = wanted(expr);
+    let mut best: Option<(usize, String)> = None;
+    for (tokens, path) in paths {
+        let has = |lexeme: &&Lexeme| tokens.iter().any(|(_, token)| lexeme.is(token));
+        let count = wanted.iter().filter(has).count();
+        if best.as_ref().is_none_or(|(most, _)| count > *most) {
+            best = Some((count, path));
+        }
+        if count == wanted.len() {
+            // None has more.
+            break;
         }
     }
-    let wanted = wanted(expr);
-    // The first of the best: `max_by_key` would give the last.
-    let best = texts.paths.iter().zip(&paths).rev().max_by_key(|(tokens, _)| {
-        wanted.iter().filter(|lexeme| tokens.iter().any(|(_, token)| lexeme.is(token))).count()
-    });
-    (true, best.map(|(_, path)| path.clone()))
+    best.map(|(_, path)| path)
 }
 
 /// What is asked for and not excluded.
