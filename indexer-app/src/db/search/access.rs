@@ -160,8 +160,10 @@ impl Searching<'_> {
         let mut fetched = None;
         if let Some(fetch) = fetch {
             let got = self.fetch(conditions, fetch, after, want).await?;
-            // What matches so often is soon walked to.
-            if !got.approximate || first.is_some_and(|window| window >= window_max) {
+            // What matches more often than that may be walked to.
+            let expected = need as f64 * self.known.rows / self.hits_max(conditions) as f64;
+            let walked_all = first.is_some_and(|window| window >= window_max);
+            if !got.approximate || walked_all || expected > f64::from(window_max) {
                 return Ok(got);
             }
             fetched = Some(got);
