@@ -197,9 +197,12 @@ impl Searching<'_> {
         let p = &mut Parameters::default();
         let (first, mut left, from) = match group {
             Group::Names | Group::Range(_) => {
-                // Ranges of sizes and files are found in the order of each type.
+                // Ranges of sizes and files are found in the order of each type: named one by one, or the index is read from end to end.
                 let kinds = match group {
-                    Group::Range(_) => format!("t.kind between 0 and {} and ", Kind::ALL.len()),
+                    Group::Range(_) => {
+                        let kinds: Vec<String> = (0..=Kind::ALL.len()).map(|kind| kind.to_string()).collect();
+                        format!("t.kind = any('{{{}}}'::int2[]) and ", kinds.join(","))
+                    }
                     _ => String::new(),
                 };
                 let names: Vec<String> = conditions.names_apart(p).into_iter().collect();
