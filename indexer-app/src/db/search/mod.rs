@@ -10,6 +10,7 @@ mod parameters;
 mod recheck;
 mod signs;
 mod suggest;
+mod walk;
 
 use std::time::{Duration, Instant, SystemTime};
 
