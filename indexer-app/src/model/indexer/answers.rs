@@ -89,14 +89,15 @@ impl Indexer {
                 storage.note(&result, now);
                 match result {
                     Ok(stored) => {
-                        let inserted: BTreeSet<InfoHash> = stored.inserted.iter().copied().collect();
+                        let mut inserted: BTreeSet<InfoHash> = stored.inserted.iter().copied().collect();
                         let mut others = Vec::new();
                         for (torrent, since) in storage.torrents.acknowledged_since(batch) {
                             let key = torrent.hashes.canonical();
                             if let Some(wanted) = &mut self.wanted {
                                 wanted.retain(|hash| key != *hash && torrent.hashes.alias() != Some(*hash));
                             }
-                            if inserted.contains(&key) {
+                            // A hybrid may be there twice, fetched under either of its keys.
+                            if inserted.remove(&key) {
                                 self.report.found_after.add(now.saturating_since(since));
                             } else {
                                 others.push(key);
