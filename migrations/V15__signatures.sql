@@ -1,7 +1,7 @@
 -- A signature of the words of each name, so that a search may walk an order in its index alone.
 --
 -- Why: a row that is walked costs a page of the table, 2 us even when all is in memory, and nearly all of them are walked only to be passed
--- over. 64 bits tell most of those beside the key of the order, at a tenth of the cost. Why in torrent_stats too: the order by seeders is
+-- over. 63 bits tell most of those beside the key of the order, at a tenth of the cost. Why in torrent_stats too: the order by seeders is
 -- an index of that table. Why -1: all bits are set, so what was stored before may have any word until it is made again. It is a
 -- constant, so no row is rewritten.
 

@@ -12,7 +12,6 @@ use super::{
     walk::Walked,
 };
 use crate::{
-    kinds::Kind,
     query::Term,
     search::{Costs, Fetching, Plan, Position, Sort, Walk, plan},
 };
@@ -197,10 +196,7 @@ impl Searching<'_> {
             Group::Names | Group::Range(_) => {
                 // Ranges of sizes and files are found in the order of each type: named one by one, or the index is read from end to end.
                 let kinds = match group {
-                    Group::Range(_) => {
-                        let kinds: Vec<String> = (0..=Kind::ALL.len()).map(|kind| kind.to_string()).collect();
-                        format!("t.kind = any('{{{}}}'::int2[]) and ", kinds.join(","))
-                    }
+                    Group::Range(_) => format!("{} and ", conditions.of_kinds()),
                     _ => String::new(),
                 };
                 let names: Vec<String> = conditions.names_apart(p).into_iter().collect();

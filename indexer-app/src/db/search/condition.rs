@@ -161,6 +161,12 @@ impl<'a> Conditions<'a> {
         self.names_apart.query == self.names.query
     }
 
+    /// The condition that a torrent is of a type that matches: one by one, so that each is a place in an index.
+    pub(super) fn of_kinds(&self) -> String {
+        let kinds: Vec<String> = self.kinds.iter().map(i16::to_string).collect();
+        format!("t.kind in ({})", kinds.join(", "))
+    }
+
     /// Conditions on numbers, times and hashes of `torrents t`.
     pub(super) fn ranges_of_torrents(&self, p: &mut Parameters) -> Vec<String> {
         let ranges = self.ranges.iter().filter(|single| !single.is_of_stats());

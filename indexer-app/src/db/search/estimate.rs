@@ -166,9 +166,8 @@ impl Question {
             self.ask(stage, About::LexemeOfPaths(term), select);
         }
         if conditions.kinds.len() <= Kind::ALL.len() {
-            let kinds: Vec<String> = conditions.kinds.iter().map(i16::to_string).collect();
-            let kinds = kinds.join(", ");
-            self.ask(stage, About::Kinds, format!("select 1 from torrents t where t.kind in ({kinds})"));
+            let select = format!("select 1 from torrents t where {}", conditions.of_kinds());
+            self.ask(stage, About::Kinds, select);
         }
         for (index, single) in conditions.ranges.iter().enumerate() {
             if matches!(single.term, Term::Hash(_)) {

@@ -95,8 +95,12 @@ impl Order {
 
     /// The order of the index, by the columns of a walk.
     pub(super) fn by_walked(self, row: &str) -> String {
+        self.by_columns(&format!("{row}.walked_"), row)
+    }
+
+    fn by_columns(self, before: &str, row: &str) -> String {
         let (sign, of_equals) = if self.sort == Sort::Oldest { ("", " desc") } else { (" desc", "") };
-        let columns = self.columns().iter().map(|column| format!("{row}.walked_{column}{sign}, "));
+        let columns = self.columns().iter().map(|column| format!("{before}{column}{sign}, "));
         format!("{}{row}.info_hash{of_equals}", columns.collect::<String>())
     }
 
@@ -154,16 +158,7 @@ impl Order {
 
     /// What rows of `torrents` are sorted by as an index has them, and equal ones by their hashes.
     pub(super) fn by_in_index(self, row: &str) -> String {
-        match self.sort {
-            Sort::Oldest => format!("{row}.added_at, {row}.info_hash desc"),
-            Sort::Size => format!("{row}.total_size desc, {row}.info_hash"),
-            Sort::Files => format!("{row}.file_count desc, {row}.added_at desc, {row}.info_hash"),
-            // Without seeders the latest come first.
-            Sort::Newest | Sort::Seeders => format!("{row}.added_at desc, {row}.info_hash"),
-            Sort::Popularity | Sort::Relevance => {
-                format!("{row}.popularity desc, {row}.added_at desc, {row}.info_hash")
-            }
-        }
+        self.by_columns(&format!("{row}."), row)
     }
 
     /// What holds for rows of `torrents` that come after a position, so that an index can seek it.

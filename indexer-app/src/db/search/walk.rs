@@ -38,7 +38,7 @@ impl Searching<'_> {
         let rows = if signed {
             self.told_apart(conditions, after, window, p)
         } else {
-            let place = self.place(conditions, after, p);
+            let place = self.place(conditions, after, signed, p);
             self.window(conditions, "*", &place, &self.order.by_in_index("t"), window)
         };
         let mut left = self.left(conditions, p);
@@ -55,11 +55,7 @@ impl Searching<'_> {
         let inner = format!(
             "select t.info_hash, t.added_at, {key} as key from ({rows}) t{joins}
              where {left} order by {by} limit {want}",
-            key = if self.order.is(Sort::Seeders) {
-                "0::int8".to_owned()
-            } else {
-                self.order.key(self.ranked.as_deref(), self.as_of, p)
-            },
+            key = self.order.key_in_index_alone("t"),
             // By the columns of the walk, so that PostgreSQL knows that they are in order already.
             by = if signed { self.order.by_walked("t") } else { self.order.by_in_index("t") },
             joins = joins(stats, files),
@@ -106,7 +102,7 @@ impl Searching<'_> {
         let kind = if self.order.is_by_kind() { &["kind"][..] } else { &[] };
         let columns: Vec<&str> =
             self.order.columns().iter().chain(&["signature"]).chain(kind).copied().collect();
-        let place = self.place_alone(conditions, after, p);
+        let place = self.place(conditions, after, true, p);
         let by = self.order.by_in_index_alone("t");
         let walked = self.window(conditions, &columns.join(", "), &place, &by, window);
         let same: Vec<String> = columns.iter().map(|column| format!("t.{column} = c.{column}")).collect();
@@ -269,27 +265,22 @@ impl Searching<'_> {
         Ok(Got { rows, end: End::Whole, count: None, approximate })
     }
 
-    /// Where a walk begins and ends.
-    fn place(&self, conditions: &Conditions<'_>, after: Option<Position>, p: &mut Parameters) -> String {
+    /// Where a walk begins and ends; `signed`: as far as the index alone knows it.
+    fn place(
+        &self,
+        conditions: &Conditions<'_>,
+        after: Option<Position>,
+        signed: bool,
+        p: &mut Parameters,
+    ) -> String {
         let mut place: Vec<String> = Vec::new();
         if let Some(at) = after {
             // The index is entered by the first, which is one of its own keys.
             place.push(self.order.place_in_index_alone("t", at, p));
-            place.push(self.order.after_in_index("t", at, p));
+            if !signed {
+                place.push(self.order.after_in_index("t", at, p));
+            }
         }
-        place.extend(self.bounds(conditions, p));
-        all_of(&place)
-    }
-
-    /// The same as far as the index alone knows it.
-    fn place_alone(
-        &self,
-        conditions: &Conditions<'_>,
-        after: Option<Position>,
-        p: &mut Parameters,
-    ) -> String {
-        let mut place: Vec<String> =
-            after.map(|at| self.order.place_in_index_alone("t", at, p)).into_iter().collect();
         place.extend(self.bounds(conditions, p));
         all_of(&place)
     }
@@ -334,11 +325,8 @@ impl Searching<'_> {
     ) -> Result<Option<Position>, SessionError> {
         let Walked { after, window, signed, .. } = walked;
         let p = &mut Parameters::default();
-        let (place, by) = if signed {
-            (self.place_alone(conditions, after, p), self.order.by_in_index_alone("t"))
-        } else {
-            (self.place(conditions, after, p), self.order.by_in_index("t"))
-        };
+        let place = self.place(conditions, after, signed, p);
+        let by = if signed { self.order.by_in_index_alone("t") } else { self.order.by_in_index("t") };
         let columns = self.order.columns().join(", ");
         let other = if signed { "signature" } else { "info_hash" };
         let walked = self.window(conditions, &format!("{columns}, {other}"), &place, &by, window);
