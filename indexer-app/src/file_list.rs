@@ -10,6 +10,16 @@ use std::fmt;
 /// Length in bytes and path components of one file.
 pub type File = (Vec<String>, u64);
 
+/// Whether these are all files of a torrent that is one file named as itself: its name and size say it all, and no list is kept.
+pub fn is_single(name: &str, total_size: u64, files: &[File]) -> bool {
+    matches!(files, [(path, length)] if path.as_slice() == [name] && *length == total_size)
+}
+
+/// The only file of such a torrent.
+pub fn single(name: &str, total_size: u64) -> File {
+    (vec![name.to_owned()], total_size)
+}
+
 /// How a list is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {

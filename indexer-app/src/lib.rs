@@ -19,3 +19,5 @@ pub mod signature;
 pub mod status;
 pub mod tokeniser;
 pub mod vocabulary;
+pub mod word_hash;
+pub mod word_list;

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
-use crate::signature::Signature;
+use crate::{signature::Signature, word_hash::word_hash};
 
 /// Rises whenever the same text would give other tokens: rows made by an older version are to be made again.
-pub const TOK_VER: i16 = 1;
+pub const TOK_VER: i16 = 2;
 
 /// Longest lexeme in bytes; what is longer is cut, in index and query alike. PostgreSQL takes up to 2046, but nobody
 /// types more than a few dozen, and random strings would fill the index.
@@ -252,6 +252,14 @@ impl Lexemes {
     /// What they set in a signature.
     pub fn signature(&self) -> Signature {
         Signature::of(self.lexemes.keys().map(String::as_str))
+    }
+
+    /// Their numbers, each once, in ascending order.
+    pub fn hashes(&self) -> Vec<i32> {
+        let mut hashes: Vec<i32> = self.lexemes.keys().map(|lexeme| word_hash(lexeme)).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes
     }
 
     /// How many different ones.

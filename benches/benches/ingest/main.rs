@@ -31,6 +31,7 @@ use indexer_app::{
 };
 use tea_runtime::Session as _;
 use torrent_database::{
+    fill::EMPTY,
     server::{Backend, client, open, said},
     sizes::sizes,
     torrents::torrent,
@@ -146,7 +147,7 @@ async fn compare(plan: &Plan) -> Result<(), String> {
         let (mut clients, mut backends) = (Vec::new(), Vec::new());
         for _ in 0..way.connections() {
             let client = client(&database.pool).await?;
-            client.batch_execute("truncate torrents, torrent_files, torrent_stats").await.map_err(said)?;
+            client.batch_execute(EMPTY).await.map_err(said)?;
             backends.push(Backend::of(&client).await?);
             clients.push(client);
         }

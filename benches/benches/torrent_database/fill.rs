@@ -10,7 +10,8 @@ use std::{
 
 use benches::corpus::Corpus;
 use deadpool_postgres::{Client, Pool};
-use indexer_app::db::Database;
+use indexer_app::db::{Database, LearnPathWords};
+use tea_runtime::Session as _;
 
 use super::{
     server::{client, said},
@@ -23,6 +24,10 @@ const CHUNK: u64 = 5_000;
 /// Connections that write.
 const WRITERS: usize = 2;
 
+/// Takes away all torrents, and what was learned of them.
+pub(crate) const EMPTY: &str =
+    "truncate torrents, torrent_files, torrent_stats, path_words, path_word_lists, path_words_read";
+
 /// Between two lines of progress.
 const PROGRESS: u64 = 250_000;
 
@@ -34,7 +39,7 @@ struct Made {
 
 /// Fills an empty database with torrents 0 to `count`, unless it was so before. Indexes are made afterwards.
 pub(crate) async fn fill(database: &Database, corpus: &Arc<Corpus>, count: u64) -> Result<(), String> {
-    let client = client(&database.pool).await?;
+    let mut client = client(&database.pool).await?;
     let mark = format!("benchmark of {count}");
     let row = client
         .query_one("select coalesce(obj_description('torrents'::regclass), '')", &[])
@@ -43,7 +48,7 @@ pub(crate) async fn fill(database: &Database, corpus: &Arc<Corpus>, count: u64) 
     if row.get::<_, String>(0) == mark {
         return Ok(());
     }
-    client.batch_execute("truncate torrents, torrent_files, torrent_stats").await.map_err(said)?;
+    client.batch_execute(EMPTY).await.map_err(said)?;
     let indexes = indexes(&client).await?;
     for index in &indexes {
         client.batch_execute(&index.drop).await.map_err(said)?;
@@ -54,10 +59,26 @@ pub(crate) async fn fill(database: &Database, corpus: &Arc<Corpus>, count: u64) 
         eprintln!("{}", index.make);
         client.batch_execute(&index.make).await.map_err(said)?;
     }
+    learn(&mut client).await?;
     eprintln!("vacuum");
     client.batch_execute("vacuum analyze").await.map_err(said)?;
     client.batch_execute(&format!("comment on table torrents is '{mark}'")).await.map_err(said)?;
     client.batch_execute("checkpoint").await.map_err(said)
+}
+
+/// The words of paths, which a running indexer learns in the background.
+async fn learn(client: &mut Client) -> Result<(), String> {
+    let mut read = 0;
+    loop {
+        let learned = (LearnPathWords { torrents: CHUNK as u32 }).run(client).await.map_err(said)?;
+        read += learned.torrents;
+        if !learned.goes_on {
+            return Ok(());
+        }
+        if read % PROGRESS == 0 {
+            eprintln!("words of the paths of {read} torrents");
+        }
+    }
 }
 
 async fn indexes(client: &Client) -> Result<Vec<Made>, String> {

@@ -8,7 +8,7 @@ use super::server::{relations, said};
 /// Bytes in all, and each table and index, for a million torrents. What waits in the pending lists of the indexes is put
 /// where it belongs first.
 pub(crate) async fn sizes(client: &Client) -> Result<(Table, f64), String> {
-    client.batch_execute("vacuum torrents, torrent_files").await.map_err(said)?;
+    client.batch_execute("vacuum torrents, torrent_files, path_words").await.map_err(said)?;
     let row = client
         .query_one("select (select count(*) from torrents), (select sum(file_count) from torrents)", &[])
         .await

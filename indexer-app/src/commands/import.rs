@@ -11,7 +11,9 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{CommandError, database_choice, eprint_line, interruption::Interruption, progress};
+use super::{
+    CommandError, database_choice, eprint_line, interruption::Interruption, learn_path_words, progress,
+};
 use crate::{
     cli::{ImportFrom, ImportRequest},
     cluster::{EventSink, Mode},
@@ -38,7 +40,10 @@ pub(super) async fn run(
         return Err(interrupted(&so_far));
     };
     let database = database?;
-    let work = all(&database, &request, &so_far);
+    let work = async {
+        all(&database, &request, &so_far).await?;
+        learn_path_words(&database).await.map_err(ImportError::Database)
+    };
     let look = || {
         let so_far = so_far.lock().unwrap_or_else(PoisonError::into_inner);
         (so_far.read, brief(&so_far))

@@ -22,16 +22,21 @@ mod traits;
 
 use std::{io, path::PathBuf};
 
+use tea_runtime::Session as _;
+
 use crate::{
     cli::Invocation,
     cluster::{self, ClusterError, ClusterOptions, EventSink, Mode},
-    db::{self, Database, DatabaseChoice, DatabaseError},
+    db::{self, Database, DatabaseChoice, DatabaseError, LearnPathWords},
     settings::{Layers, SettingError, Settings},
     status::Screen,
 };
 
 /// Connections of a command that asks a few questions.
 const CONNECTIONS_FEW: usize = 2;
+
+/// Torrents whose paths are read for their words at a time: half a second.
+const PATHS_LEARNED: u32 = 5_000;
 
 /// The private database's name.
 const DATABASE: &str = "indexer";
@@ -175,6 +180,13 @@ async fn open_to_ask(settings: &Settings) -> Result<Database, CommandError> {
             Err(error.into())
         }
     }
+}
+
+/// Learns the words of all paths that were stored, which a running indexer does in the background.
+async fn learn_path_words(database: &Database) -> Result<(), DatabaseError> {
+    let mut client = database.pool.get().await.map_err(|error| db::pool_error(&error))?;
+    while (LearnPathWords { torrents: PATHS_LEARNED }).run(&mut client).await?.goes_on {}
+    Ok(())
 }
 
 /// Says something to the user beside the results.

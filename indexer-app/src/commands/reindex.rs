@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{CommandError, ask, eprint_line, interruption::Interruption, open_to_ask};
+use super::{CommandError, ask, eprint_line, interruption::Interruption, learn_path_words, open_to_ask};
 use crate::{
     db::{Database, Reindex, ReindexBegin, ReindexProgress, ReindexState, ReindexTurn, ReindexWalk},
     settings::Settings,
@@ -67,7 +67,7 @@ async fn walk(database: &Database, every: bool) -> Result<(), CommandError> {
         }
     }
     bar.finish_and_clear();
-    Ok(())
+    Ok(learn_path_words(database).await?)
 }
 
 /// Begins a walk, or goes on with the one that is under way.

@@ -9,15 +9,21 @@ use krpc::InfoHash;
 use tea_runtime::SessionError;
 
 use super::{
-    bans, statement,
+    bans::{self, BanRule},
+    lexemes::path_lexemes,
+    statement,
     tombstones::{StoredTorrent, erase, stored_torrent},
 };
+use crate::file_list;
 
 /// Torrents shown of those that would go.
 const SAMPLE: i64 = 20;
 
 /// Torrents deleted by one statement: some 20 ms, in which nobody waits for long.
 const BATCH: i64 = 500;
+
+/// Packed bytes of file lists that are looked into at one time.
+const BYTES_MAX: i64 = 8 << 20;
 
 /// Torrents that are stored although they are banned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,15 +56,27 @@ left join torrents t on t.info_hash = d.info_hash left join aliases a on a.alias
 where d.pending and coalesce(a.info_hash, t.info_hash) is not null
 on conflict do nothing";
 
-// The words of the name stand among those of the paths too, where there are any.
-const BY_WORDS: &str = "
+const BY_NAME: &str = "
 insert into ban_doomed (info_hash, rule)
-select t.info_hash, $1 from (
-    select info_hash from torrents where tsv @@ $2::text::tsquery
-    union select info_hash from torrent_files where paths @@ $2::text::tsquery
-) f join torrents t using (info_hash)
-where ($3::int8 is null or t.total_size >= $3) and ($4::int8 is null or t.total_size <= $4)
+select info_hash, $1 from torrents
+where tsv @@ $2::text::tsquery and ($3::int8 is null or total_size >= $3) and ($4::int8 is null or total_size <= $4)
 on conflict do nothing";
+
+// The words of the name are among those of the paths too. Other words may have the same numbers, so each of these is looked into.
+const BY_PATHS: &str = "
+insert into ban_doomed (info_hash, rule, is_sure)
+select t.info_hash, $1, false from torrent_files f join torrents t using (info_hash)
+where f.words @> $2 and ($3::int8 is null or t.total_size >= $3) and ($4::int8 is null or t.total_size <= $4)
+on conflict do nothing";
+
+// The first row always comes, however long its list is; after that rows until the bytes are used up.
+const UNSURE: &str = "
+select * from (
+    select d.place, t.name, f.fmt, f.data,
+        sum(octet_length(f.data)) over (order by d.place) - octet_length(f.data) as before
+    from (select * from ban_doomed where not is_sure and place > $1 order by place limit $2) d
+    join torrents t using (info_hash) join torrent_files f using (info_hash)
+) r where before <= $3 order by place";
 
 const BY_SIZE: &str = "
 insert into ban_doomed (info_hash, rule)
@@ -76,7 +94,8 @@ impl<'a> BanApply<'a> {
             .batch_execute(
                 "drop table if exists pg_temp.ban_doomed;
                 create temporary table ban_doomed (
-                    place int8 generated always as identity unique, info_hash bytea primary key, rule int8)",
+                    place int8 generated always as identity unique, info_hash bytea primary key, rule int8,
+                    is_sure boolean not null default true)",
             )
             .await
             .map_err(|error| super::session_error(&error))?;
@@ -88,9 +107,13 @@ impl<'a> BanApply<'a> {
         for active in bans::rules(client).await? {
             let (min, max) = active.rule.sizes();
             match active.rule.tsquery() {
-                Some(query) => run(BY_WORDS, &[&active.id, &query, &min, &max]).await?,
-                None => run(BY_SIZE, &[&active.id, &min, &max]).await?,
-            };
+                Some(query) => {
+                    run(BY_NAME, &[&active.id, &query, &min, &max]).await?;
+                    run(BY_PATHS, &[&active.id, &active.rule.word_hashes(), &min, &max]).await?;
+                    leave_unlike(client, &active.rule).await?;
+                }
+                None => drop(run(BY_SIZE, &[&active.id, &min, &max]).await?),
+            }
         }
         let query = async |sql: &str, parameters: statement::Parameters<'_>| {
             client.query(sql, parameters).await.map_err(|error| super::session_error(&error))
@@ -134,4 +157,36 @@ select info_hash, name, total_size from ban_doomed join torrents using (info_has
         self.done = statement::column(last, "place")?;
         Ok(Some(erased.len() as u64))
     }
+}
+
+/// Takes out those that only have words of the same numbers, or lists that cannot be read.
+async fn leave_unlike(client: &Client, rule: &BanRule) -> Result<(), SessionError> {
+    let mut after = 0_i64;
+    loop {
+        let rows = client.query(UNSURE, &[&after, &BATCH, &BYTES_MAX]).await;
+        let rows = rows.map_err(|error| super::session_error(&error))?;
+        let Some(last) = rows.last() else { break };
+        after = statement::column(last, "place")?;
+        let rule = rule.clone();
+        let unlike = tokio::task::spawn_blocking(move || unlike(&rows, &rule)).await;
+        let unlike = unlike.map_err(|error| SessionError::Unexpected(error.to_string()))??;
+        let leave = client.execute("delete from ban_doomed where place = any($1)", &[&unlike]).await;
+        leave.map_err(|error| super::session_error(&error))?;
+    }
+    let sure = client.execute("update ban_doomed set is_sure = true where not is_sure", &[]).await;
+    sure.map_err(|error| super::session_error(&error)).map(drop)
+}
+
+/// The places of rows whose name and paths do not have the words of a rule.
+fn unlike(rows: &[tokio_postgres::Row], rule: &BanRule) -> Result<Vec<i64>, SessionError> {
+    let mut unlike = Vec::new();
+    for row in rows {
+        let name: &str = statement::column(row, "name")?;
+        let (fmt, data) = (statement::column(row, "fmt")?, statement::column(row, "data")?);
+        let files = file_list::unpack(name, fmt, data);
+        if !files.is_ok_and(|files| rule.has_words_of(&path_lexemes(name, &files))) {
+            unlike.push(statement::column(row, "place")?);
+        }
+    }
+    Ok(unlike)
 }

@@ -8,7 +8,10 @@ use krpc::InfoHash;
 use tea_runtime::{Session, SessionError};
 
 use super::statement;
-use crate::tokeniser::{Kind, Lexemes, tokenise};
+use crate::{
+    tokeniser::{Kind, Lexemes, tokenise},
+    word_hash::word_hash,
+};
 
 /// Rules in all: they are read with every batch of torrents, and each is held against each.
 pub const BAN_RULES_MAX: u64 = 1_000;
@@ -116,6 +119,16 @@ impl BanRule {
         // Lexemes are letters, digits and marks: nothing in them needs an escape.
         let words: Vec<String> = self.lexemes.iter().map(|word| format!("'{word}'")).collect();
         (!words.is_empty()).then(|| words.join(" & "))
+    }
+
+    /// The numbers of its words, as paths are found by them.
+    pub(super) fn word_hashes(&self) -> Vec<i32> {
+        self.lexemes.iter().map(|word| word_hash(word)).collect()
+    }
+
+    /// Whether these have all of its words.
+    pub(super) fn has_words_of(&self, lexemes: &Lexemes) -> bool {
+        self.lexemes.iter().all(|word| lexemes.contains(word))
     }
 
     /// Its range of sizes as the database counts them.

@@ -47,7 +47,7 @@ const FILES: Columns = &[
     ("fmt", Type::INT2),
     ("tok_ver", Type::INT2),
     ("data", Type::BYTEA),
-    ("paths", Type::TS_VECTOR),
+    ("words", Type::INT4_ARRAY),
 ];
 
 const STATS: Columns = &[
@@ -106,9 +106,10 @@ impl PreparedTorrents {
         torrents.finish().await.map_err(|error| session_error(&error))?;
         let mut files = pin!(writer(&transaction, "torrent_files", FILES).await?);
         for one in &self.ready {
+            let Some(list) = &one.list else { continue };
             let key = one.key.as_bytes().as_slice();
             let row: [&(dyn ToSql + Sync); FILES.len()] =
-                [&key, &one.files.fmt, &TOK_VER, &one.files.data, &one.paths];
+                [&key, &list.packed.fmt, &TOK_VER, &list.packed.data, &list.words];
             files.as_mut().write(&row).await.map_err(|error| session_error(&error))?;
         }
         files.finish().await.map_err(|error| session_error(&error))?;

@@ -130,8 +130,8 @@ pub struct ExportRow {
     pub added_at: std::time::SystemTime,
     /// What was observed of it; `None`: that is lost.
     pub observed: Option<Observed>,
-    /// Its files.
-    pub files: Packed,
+    /// Its files; `None`: it is one, named as itself.
+    pub files: Option<Packed>,
 }
 
 /// What was observed of a torrent since it is stored.
@@ -162,11 +162,12 @@ select * from (
     select t.info_hash, t.v2, t.name, t.name_raw, t.total_size, t.file_count, t.files_whole, t.piece_length,
         t.piece_count, t.private, t.source, t.discovered_by, t.added_at, f.fmt, f.data, s.last_seen, s.seen_count,
         s.score, s.score_at, s.seeders, s.leechers, s.scrape_nodes, s.scrape_whole, s.scraped_at,
-        sum(octet_length(f.data) + octet_length(t.name)) over (order by t.info_hash) - octet_length(f.data) as before
+        sum(coalesce(octet_length(f.data), 0) + octet_length(t.name)) over (order by t.info_hash)
+            - coalesce(octet_length(f.data), 0) as before
     from (select * from torrents where ",
             $which,
             ") t
-    join torrent_files f using (info_hash)
+    left join torrent_files f using (info_hash)
     left join torrent_stats s using (info_hash)
 ) b where before <= $2 order by info_hash"
         )
@@ -210,9 +211,9 @@ impl Session for ExportBatch {
                     discovered_by: Discovery::from_code(statement::column(row, "discovered_by")?),
                     added_at: statement::column(row, "added_at")?,
                     observed: observed(row)?,
-                    files: Packed {
-                        fmt: statement::column(row, "fmt")?,
-                        data: statement::column(row, "data")?,
+                    files: match statement::column(row, "fmt")? {
+                        Some(fmt) => Some(Packed { fmt, data: statement::column(row, "data")? }),
+                        None => None,
                     },
                 })
             })

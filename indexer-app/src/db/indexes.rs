@@ -43,6 +43,11 @@ const WANTED: &[Wanted] = &[
         table: "torrents",
         definition: "using btree (kind, file_count, added_at, signature)",
     },
+    Wanted {
+        name: "torrent_files_words",
+        table: "torrent_files",
+        definition: "using gin (words) with (fastupdate = on, gin_pending_list_limit = 4096)",
+    },
     // Only those that have some: most torrents have none, and a row whose indexed columns stay as they are is updated in place. With info-hashes: a hundred
     // thousand may have one seeder, too many to be sorted while they are walked.
     Wanted {

@@ -21,13 +21,8 @@ pub fn name_lexemes(name: &str, marks: &[String]) -> Lexemes {
 }
 
 /// The words of name and paths together, so that a query whose words stand partly in the one and partly in the other
-/// finds the torrent. `None` when the only file has the torrent's name.
-pub fn path_lexemes(name: &str, files: &[file_list::File]) -> Option<Lexemes> {
-    if let [(path, _)] = files
-        && path.as_slice() == [name]
-    {
-        return None;
-    }
+/// finds the torrent.
+pub fn path_lexemes(name: &str, files: &[file_list::File]) -> Lexemes {
     let mut lexemes = Lexemes::new(PATH_LEXEMES_MAX);
     lexemes.add_unplaced(name);
     // Folders repeat from file to file: their words need not be made again.
@@ -42,5 +37,5 @@ pub fn path_lexemes(name: &str, files: &[file_list::File]) -> Option<Lexemes> {
         }
         lexemes.add_unplaced(file);
     }
-    Some(lexemes)
+    lexemes
 }

@@ -21,6 +21,7 @@ mod info_dicts;
 mod known_hashes;
 mod lexemes;
 mod nodes;
+mod path_words;
 mod reindex;
 mod replica;
 mod retention;
@@ -65,6 +66,7 @@ pub use info_dicts::{DropInfoDicts, KeepInfoDicts, KeptInfoDicts, LoadInfoDict, 
 pub use known_hashes::{Known, KnownHashes};
 pub use lexemes::{name_lexemes, path_lexemes};
 pub use nodes::{LoadNodes, NodeVisit, SaveNodes, StoredNode};
+pub use path_words::{LearnPathWords, LearnedPaths};
 pub use reindex::{
     Reindex, ReindexBegin, ReindexProgress, ReindexState, ReindexTurn, ReindexWalk, Reindexed,
 };

@@ -18,6 +18,7 @@ use super::{
     TsVector,
     lexemes::{name_lexemes, path_lexemes},
     statement,
+    store_torrents::Slices,
 };
 use crate::{
     file_list,
@@ -197,7 +198,7 @@ order by added_at desc, info_hash limit $3";
 // The first row always comes, however long its list is; after that rows until the bytes are used up.
 const READ: &str = "
 select * from (
-    select w.place, t.info_hash, t.name, t.tok_ver, t.class_ver, f.fmt, f.data, f.tok_ver as paths_ver,
+    select w.place, t.info_hash, t.name, t.total_size, t.files_whole, t.tok_ver, t.class_ver, f.fmt, f.data, f.tok_ver as paths_ver,
         sum(coalesce(octet_length(f.data), 0)) over (order by w.place) - coalesce(octet_length(f.data), 0) as before
     from unnest($1::bytea[]) with ordinality as w (info_hash, place)
     join torrents t using (info_hash)
@@ -217,8 +218,11 @@ with given as (
     update torrent_stats s set signature = m.signature from made m
     where s.info_hash = m.info_hash and s.signature <> m.signature
 ), lists as (
-    update torrent_files f set paths = g.paths, tok_ver = $7
-    from unnest($9::bytea[], $10::tsvector[]) as g (info_hash, paths) where f.info_hash = g.info_hash
+    update torrent_files f set words = ($17::int4[])[g.words_from:g.words_to], tok_ver = $7
+    from unnest($9::bytea[], $10::int4[], $18::int4[]) as g (info_hash, words_from, words_to)
+    where f.info_hash = g.info_hash
+), needless as (
+    delete from torrent_files where info_hash = any($19::bytea[])
 ), moved as (
     update reindexing r set after_at = coalesce($11, after_at), after_hash = coalesce($12, after_hash),
         looked_at = looked_at + $13, made_again = made_again + (select count(*) from made),
@@ -226,6 +230,16 @@ with given as (
     where tok_ver = $7 and class_ver = $8 and leased_by = $15
 )
 select count(*) as number from made";
+
+/// What becomes of a torrent's list of files.
+enum List {
+    /// It is as it should be, or not there.
+    Stays,
+    /// Its words are of older rules: these are the new ones.
+    Words(Vec<i32>),
+    /// Name and size say the same.
+    Needless,
+}
 
 /// A row with what newer rules make of it.
 struct Again {
@@ -236,8 +250,7 @@ struct Again {
     signature: i64,
     kind: i16,
     year: Option<i16>,
-    /// Words of its paths, when those that are there are of older rules, too.
-    paths: Option<Option<TsVector>>,
+    list: List,
 }
 
 impl Session for Reindex {
@@ -299,15 +312,27 @@ fn looked(row: &Row) -> Result<(InfoHash, SystemTime, bool), SessionError> {
 /// Makes a row again. One whose list of files cannot be read keeps the words of its paths, and is classified by its name.
 fn again(row: &Row, every: bool) -> Result<Again, SessionError> {
     let name = statement::column::<&str>(row, "name")?;
+    let total_size = statement::count(row, "total_size")?;
+    let is_whole: bool = statement::column(row, "files_whole")?;
     let files = match statement::column::<Option<i16>>(row, "fmt")? {
         Some(fmt) => file_list::unpack(name, fmt, statement::column(row, "data")?).ok(),
         None => None,
     };
-    let (traits, marks) = kinds::classify_and_mark(name, files.as_deref().unwrap_or(&[]));
-    let paths_ver = statement::column::<Option<i16>>(row, "paths_ver")?;
-    let paths = files
-        .filter(|_| every || paths_ver != Some(TOK_VER))
-        .map(|files| path_lexemes(name, &files).map(TsVector));
+    let single = [file_list::single(name, total_size)];
+    let known: &[file_list::File] = match (&files, statement::column::<Option<i16>>(row, "fmt")?) {
+        (Some(files), _) => files,
+        (None, None) => &single,
+        (None, Some(_)) => &[],
+    };
+    let (traits, marks) = kinds::classify_and_mark(name, known);
+    let is_single = |files: &[file_list::File]| is_whole && file_list::is_single(name, total_size, files);
+    let list = match &files {
+        Some(files) if is_single(files) => List::Needless,
+        Some(files) if every || statement::column::<Option<i16>>(row, "paths_ver")? != Some(TOK_VER) => {
+            List::Words(path_lexemes(name, files).hashes())
+        }
+        _ => List::Stays,
+    };
     let lexemes = name_lexemes(name, &marks);
     Ok(Again {
         key: statement::key(row, "info_hash")?,
@@ -317,7 +342,7 @@ fn again(row: &Row, every: bool) -> Result<Again, SessionError> {
         tsv: TsVector(lexemes),
         kind: traits.kind.code(),
         year: traits.year.and_then(|year| i16::try_from(year).ok()),
-        paths,
+        list,
     })
 }
 
@@ -334,10 +359,19 @@ async fn write(
         };
     }
     let last = looked.last();
-    let lists: Vec<(&[u8], Option<&TsVector>)> = made
-        .iter()
-        .filter_map(|one| Some((one.key.as_bytes().as_slice(), one.paths.as_ref()?.as_ref())))
-        .collect();
+    let key = |one: &Again| one.key.as_bytes().to_vec();
+    let (mut lists, mut words, mut needless) = (Vec::new(), Vec::new(), Vec::new());
+    for one in made {
+        match &one.list {
+            List::Stays => {}
+            List::Words(of_paths) => {
+                lists.push(key(one));
+                words.push(Some(of_paths.as_slice()));
+            }
+            List::Needless => needless.push(key(one)),
+        }
+    }
+    let words = Slices::of(words.into_iter());
     let row = statement::row(
         client,
         WRITE,
@@ -350,14 +384,17 @@ async fn write(
             &column!(|one| one.year),
             &TOK_VER,
             &CLASS_VER,
-            &lists.iter().map(|(key, _)| *key).collect::<Vec<_>>(),
-            &lists.iter().map(|(_, paths)| *paths).collect::<Vec<_>>(),
+            &lists,
+            &words.from,
             &last.map(|(_, added_at, _)| *added_at),
             &last.map(|(key, ..)| key.as_bytes().as_slice()),
             &i64::try_from(looked.len()).unwrap_or(i64::MAX),
             &is_last,
             &owner,
             &column!(|one| one.signature),
+            &words.all,
+            &words.to,
+            &needless,
         ],
     )
     .await?;

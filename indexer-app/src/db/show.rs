@@ -188,7 +188,9 @@ fn shown(row: &Row) -> Result<ShownTorrent, SessionError> {
     let files = match statement::column::<Option<i16>>(row, "fmt")? {
         Some(fmt) => file_list::unpack(statement::column(row, "name")?, fmt, statement::column(row, "data")?)
             .map_err(|error| SessionError::Unexpected(error.to_string()))?,
-        None => Vec::new(),
+        None => {
+            vec![file_list::single(statement::column(row, "name")?, statement::count(row, "total_size")?)]
+        }
     };
     Ok(ShownTorrent {
         hashes: hashes(row)?,

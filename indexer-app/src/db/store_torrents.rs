@@ -16,9 +16,9 @@ use super::{
     tombstones,
 };
 use crate::{
-    file_list::{Packed, Packer},
+    file_list::{self, Packed, Packer},
     kinds::{self, CLASS_VER},
-    tokeniser::TOK_VER,
+    tokeniser::{Lexemes, TOK_VER},
 };
 
 /// Threads that make a batch ready. More would only wait for each other: a batch is ready after some milliseconds.
@@ -95,18 +95,26 @@ pub(super) struct Ready {
     pub(super) signature: i64,
     pub(super) kind: i16,
     pub(super) year: Option<i16>,
-    pub(super) paths: Option<TsVector>,
-    pub(super) files: Packed,
+    /// Of one that is more than a file named as itself.
+    pub(super) list: Option<List>,
+}
+
+/// The files of a torrent and the words of its name and their paths.
+#[derive(Debug)]
+pub(super) struct List {
+    pub(super) packed: Packed,
+    pub(super) words: Vec<i32>,
+    lexemes: Lexemes,
 }
 
 const STORE: &str = "
 with given as (
     select * from unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[], $5::int8[], $6::int8[], $7::int4[],
         $8::int4[], $9::boolean[], $10::text[], $11::int2[], $12::tsvector[], $13::int2[], $14::bytea[],
-        $15::tsvector[], $19::int2[], $20::int2[], $22::boolean[], $23::timestamptz[], $24::timestamptz[], $25::int8[],
+        $15::int4[], $35::int4[], $19::int2[], $20::int2[], $22::boolean[], $23::timestamptz[], $24::timestamptz[], $25::int8[],
         $26::float8[], $27::timestamptz[], $28::int4[], $29::int4[], $30::int2[], $31::boolean[], $32::timestamptz[], $34::int8[])
     as g (info_hash, v2, name, name_raw, total_size, piece_length, file_count, piece_count, private, source,
-        discovered_by, tsv, fmt, data, paths, kind, year, files_whole, added_at, last_seen, seen_count, score, score_at,
+        discovered_by, tsv, fmt, data, words_from, words_to, kind, year, files_whole, added_at, last_seen, seen_count, score, score_at,
         seeders, leechers, scrape_nodes, scrape_whole, scraped_at, signature)
 ), stored as (
     insert into torrents (info_hash, v2, name, name_raw, total_size, piece_length, file_count, piece_count, private,
@@ -120,8 +128,9 @@ with given as (
     from given
     on conflict do nothing returning info_hash
 ), files as (
-    insert into torrent_files (info_hash, fmt, data, paths, tok_ver)
-    select info_hash, fmt, data, paths, $16 from given on conflict do nothing
+    insert into torrent_files (info_hash, fmt, data, words, tok_ver)
+    select info_hash, fmt, data, ($36::int4[])[words_from:words_to], $16 from given where fmt is not null
+    on conflict do nothing
 ), stats as (
     insert into torrent_stats (info_hash, score, score_at, seen_count, last_seen, seeders, leechers, scrape_nodes,
         scrape_whole, scraped_at, signature)
@@ -228,7 +237,7 @@ async fn without_banned(
     let judge = Judge::load(client, &ready.iter().flat_map(keys).collect::<Vec<_>>()).await?;
     let (mut welcome, mut unwanted) = (Vec::with_capacity(ready.len()), Vec::new());
     for one in ready {
-        let paths = one.paths.as_ref().map(|paths| &paths.0);
+        let paths = one.list.as_ref().map(|list| &list.lexemes);
         let reason = match judge.verdict(keys(&one), &one.tsv.0, paths, one.torrent.total_size) {
             Verdict::Welcome => {
                 welcome.push(one);
@@ -296,9 +305,14 @@ impl Ready {
         }
         let (traits, marks) = kinds::classify_and_mark(&name, &torrent.files);
         let lexemes = name_lexemes(&name, &marks);
+        let is_single = torrent.listing == Listing::Whole
+            && file_list::is_single(&name, torrent.total_size, &torrent.files);
+        let list = (!is_single).then(|| {
+            let lexemes = path_lexemes(&name, &torrent.files);
+            List { packed: packer.pack(&name, &torrent.files), words: lexemes.hashes(), lexemes }
+        });
         Self {
-            paths: path_lexemes(&name, &torrent.files).map(TsVector),
-            files: packer.pack(&name, &torrent.files),
+            list,
             signature: lexemes.signature().to_i64(),
             tsv: TsVector(lexemes),
             kind: traits.kind.code(),
@@ -316,12 +330,12 @@ impl Ready {
 
     /// Bytes of it in a statement, about.
     fn bytes(&self) -> usize {
-        let paths = self.paths.as_ref().map_or(0, |paths| paths.0.bytes());
-        ROW_BYTES + self.name.len() + self.tsv.0.bytes() + paths + self.files.data.len()
+        let list = self.list.as_ref().map_or(0, |list| list.packed.data.len() + list.words.len() * 4);
+        ROW_BYTES + self.name.len() + self.tsv.0.bytes() + list
     }
 
     fn lexemes_refused(&self) -> u64 {
-        self.tsv.0.refused() + self.paths.as_ref().map_or(0, |paths| paths.0.refused())
+        self.tsv.0.refused() + self.list.as_ref().map_or(0, |list| list.lexemes.refused())
     }
 }
 
@@ -341,6 +355,7 @@ async fn store(client: &Client, batch: &[Ready]) -> Result<Vec<InfoHash>, Sessio
         column!(|one| one.torrent.source.as_deref().map(storable));
     let aliases: Vec<(InfoHash, InfoHash)> =
         batch.iter().filter_map(|one| Some((one.torrent.hashes.alias()?, one.key))).collect();
+    let words = Slices::of(batch.iter().map(|one| one.list.as_ref().map(|list| list.words.as_slice())));
     let rows = statement::rows(
         client,
         STORE,
@@ -357,9 +372,9 @@ async fn store(client: &Client, batch: &[Ready]) -> Result<Vec<InfoHash>, Sessio
             &sources,
             &column!(|one| one.torrent.discovered_by.code()),
             &column!(|one| &one.tsv),
-            &column!(|one| one.files.fmt),
-            &column!(|one| one.files.data.as_slice()),
-            &column!(|one| one.paths.as_ref()),
+            &column!(|one| one.list.as_ref().map(|list| list.packed.fmt)),
+            &column!(|one| one.list.as_ref().map(|list| list.packed.data.as_slice())),
+            &words.from,
             &TOK_VER,
             &aliases.iter().map(|(alias, _)| alias.as_bytes().as_slice()).collect::<Vec<_>>(),
             &aliases.iter().map(|(_, key)| key.as_bytes().as_slice()).collect::<Vec<_>>(),
@@ -383,10 +398,34 @@ async fn store(client: &Client, batch: &[Ready]) -> Result<Vec<InfoHash>, Sessio
             &column!(|one| one.swarm().map(|swarm| swarm.at)),
             &SCORE_HALF_LIFE.as_secs_f64(),
             &column!(|one| one.signature),
+            &words.to,
+            &words.all,
         ],
     )
     .await?;
     rows.iter().map(|row| statement::key(row, "info_hash")).collect()
+}
+
+/// Arrays as one, since arrays of arrays are tables to the database: with where each begins and ends, from 1.
+#[derive(Default)]
+pub(super) struct Slices {
+    pub(super) all: Vec<i32>,
+    pub(super) from: Vec<Option<i32>>,
+    pub(super) to: Vec<Option<i32>>,
+}
+
+impl Slices {
+    pub(super) fn of<'a>(arrays: impl Iterator<Item = Option<&'a [i32]>>) -> Self {
+        let mut slices = Self::default();
+        // A statement has less than 32 MiB.
+        let place = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
+        for array in arrays {
+            slices.from.push(array.map(|_| place(slices.all.len() + 1)));
+            slices.all.extend(array.unwrap_or_default());
+            slices.to.push(array.map(|_| place(slices.all.len())));
+        }
+        slices
+    }
 }
 
 pub(super) fn int4(number: u32) -> i32 {

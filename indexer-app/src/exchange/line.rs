@@ -80,7 +80,10 @@ struct FileEntry {
 /// # Errors
 /// The stored list of files is damaged; nothing was appended.
 pub fn write(row: ExportRow, out: &mut Vec<u8>) -> Result<(), UnpackError> {
-    let files = file_list::unpack(&row.name, row.files.fmt, &row.files.data)?;
+    let files = match &row.files {
+        Some(packed) => file_list::unpack(&row.name, packed.fmt, &packed.data)?,
+        None => vec![file_list::single(&row.name, row.total_size)],
+    };
     let observed = row.observed.as_ref();
     let swarm = observed.and_then(|observed| observed.swarm.as_ref());
     let line = Line {
@@ -404,7 +407,7 @@ mod tests {
                 score: torrent.history.score.unwrap(),
                 swarm: torrent.history.swarm,
             }),
-            files: pack(&torrent.name, &torrent.files),
+            files: Some(pack(&torrent.name, &torrent.files)),
         }
     }
 

@@ -19,6 +19,7 @@ use super::{
     disk_guard::{DiskGuard, Turn},
     giver::{Giver, VISITORS_MAX},
     intake::{Intake, Seen},
+    learning::Learning,
     message::{Answer, AppEffect, Key, Msg},
     plan::{Ending, Flags, Plan},
     records::{new_torrent, visit},
@@ -31,8 +32,9 @@ use super::{
 };
 use crate::db::{
     Announce, BacklogRelease, BacklogRenew, BacklogSize, BacklogTake, BacklogTakeThese, ClaimSlices,
-    DecayPopularity, Discovery, DropInfoDicts, Failure, LearnWords, LoadInfoDict, NewInfoDict, Reindex,
-    RunEnd, RunProgress, RunReport, SaveProgress, SaveRunCounts, ScrapesDue, Tidy, VOCABULARY_MAX,
+    DecayPopularity, Discovery, DropInfoDicts, Failure, LearnPathWords, LearnWords, LoadInfoDict,
+    NewInfoDict, Reindex, RunEnd, RunProgress, RunReport, SaveProgress, SaveRunCounts, ScrapesDue, Tidy,
+    VOCABULARY_MAX,
 };
 
 /// How often what is due is done. 25 ms is far below the pace of one query a second to a remote, and costs a
@@ -52,11 +54,11 @@ const REPORT_EVERY: u64 = 10;
 /// Seconds between two removals of what the database keeps beyond its bounds.
 const TIDY_EVERY: u64 = 600;
 
-/// Seconds between two looks for words of new names, when there were few; else the next one follows after a second.
-const LEARN_EVERY: u64 = 30;
-
 /// Names whose words are learned at a time: a thousand take about 10 ms of the database's time.
 const LEARNED_MAX: u32 = 1_000;
+
+/// Torrents whose paths are read at a time: a tenth of a second, in which nothing new is fetched that would wait for it.
+const PATHS_LEARNED_MAX: u32 = 2_000;
 
 /// Seconds between two looks for popular torrents whose size is not known, while none waits to be asked about.
 const POPULAR_EVERY: u64 = 60;
@@ -146,10 +148,10 @@ pub struct Indexer {
     /// Names of bootstrap nodes that are being looked up.
     names_pending: usize,
     seconds: u64,
-    /// Words of names are being learned.
-    learning: bool,
-    /// The second in which that is done next.
-    learns_at: u64,
+    /// Words of names.
+    learning: Learning,
+    /// Words of paths.
+    learning_paths: Learning,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,8 +225,8 @@ impl Program for Indexer {
             wanted: plan.only.clone(),
             names_pending: 0,
             seconds: 0,
-            learning: false,
-            learns_at: LEARN_EVERY,
+            learning: Learning::default(),
+            learning_paths: Learning::default(),
             plan,
         };
         if let Some(duration) = model.plan.duration {
@@ -626,10 +628,12 @@ impl Indexer {
                 let owner = self.plan.owner.clone();
                 cmd.perform(effect(BacklogRenew { owner, lease: LEASE }, Answer::Renewed));
             }
-            if !self.learning && self.seconds >= self.learns_at {
-                self.learning = true;
+            if self.learning.begin(self.seconds) {
                 let learn = LearnWords { names: LEARNED_MAX, words_max: VOCABULARY_MAX };
                 cmd.perform(effect(learn, Answer::Learned));
+            }
+            if self.storage.is_easy() && self.learning_paths.begin(self.seconds) {
+                cmd.perform(effect(LearnPathWords { torrents: PATHS_LEARNED_MAX }, Answer::LearnedPaths));
             }
             if self.seconds.is_multiple_of(TIDY_EVERY) {
                 cmd.perform(effect(Tidy { limits: self.plan.tidy }, Answer::Tidied));

@@ -9,8 +9,8 @@ use tea_runtime::{Datagram, Db, Effect, Fault, Incoming, SessionError, Signal, S
 use super::lane::BatchId;
 use crate::{
     db::{
-        Announced, BacklogFailed, BacklogGain, Beyond, Expired, Known, Learned, ReindexTurn, Stored, Taken,
-        Tidied,
+        Announced, BacklogFailed, BacklogGain, Beyond, Expired, Known, Learned, LearnedPaths, ReindexTurn,
+        Stored, Taken, Tidied,
     },
     status::Snapshot,
 };
@@ -136,6 +136,8 @@ pub enum Answer {
     Decayed(Result<u64, SessionError>),
     /// Words of names were learned.
     Learned(Result<Learned, SessionError>),
+    /// Words of paths were learned.
+    LearnedPaths(Result<LearnedPaths, SessionError>),
     /// Popular torrents that should be scraped.
     Popular(Result<Vec<krpc::InfoHash>, SessionError>),
     /// The run's numbers were written; whether these were its last.

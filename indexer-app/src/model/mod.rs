@@ -11,6 +11,7 @@ pub mod identity;
 mod indexer;
 mod intake;
 mod lane;
+mod learning;
 mod limits;
 mod message;
 mod plan;

@@ -16,7 +16,7 @@ use std::{
 
 use indexer_app::{
     cluster::{Cluster, ClusterOptions, Mode},
-    db::{self, Database, DatabaseChoice, Discovery, Hashes, History, Listing, NewTorrent},
+    db::{self, Database, DatabaseChoice, Discovery, Hashes, History, LearnPathWords, Listing, NewTorrent},
 };
 use krpc::InfoHash;
 use tea_runtime::Session;
@@ -134,6 +134,11 @@ impl TestDatabase {
         session.run(&mut self.client().await).await.unwrap()
     }
 
+    /// Learns the words of all paths, as a running indexer does in the background.
+    pub async fn learn_paths(&self) {
+        while self.run(LearnPathWords { torrents: 1_000 }).await.goes_on {}
+    }
+
     pub async fn store(&self, torrents: Vec<NewTorrent>) -> db::Stored {
         self.run(db::StoreTorrents { torrents }).await
     }
@@ -170,6 +175,13 @@ pub fn torrent(number: u32, name: &str) -> NewTorrent {
         discovered_by: Discovery::Sampled,
         history: History::default(),
     }
+}
+
+/// A torrent of two files, so that it has a list of files.
+pub fn listed(number: u32, name: &str) -> NewTorrent {
+    let of_one = torrent(number, name);
+    let files = vec![(vec![name.to_owned()], of_one.total_size - 1), (vec![format!("{name}.nfo")], 1)];
+    NewTorrent { files, ..of_one }
 }
 
 /// The same with these files, each of one byte.

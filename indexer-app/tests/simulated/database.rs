@@ -9,9 +9,10 @@ use indexer_app::{
     db::{
         Announced, BacklogFail, BacklogFailed, BacklogGain, BacklogNew, BacklogPut, BacklogRelease,
         BacklogRenew, BacklogSize, BacklogTake, Bury, ClaimSlices, DecayPopularity, DropInfoDicts, Known,
-        KnownHashes, LearnWords, Learned, NewTorrent, NodeVisit, RecordAnnounces, Reindex, ReindexTurn,
-        RunCount, RunEnd, RunProgress, RunReport, RunStage, SaveIdentity, SaveNodes, SaveRunCounts,
-        ScrapesDue, SeenAgain, StageTimes, StoreTorrents, Stored, SwarmSize, Taken, Tidied, Tidy,
+        KnownHashes, LearnPathWords, LearnWords, Learned, LearnedPaths, NewTorrent, NodeVisit,
+        RecordAnnounces, Reindex, ReindexTurn, RunCount, RunEnd, RunProgress, RunReport, RunStage,
+        SaveIdentity, SaveNodes, SaveRunCounts, ScrapesDue, SeenAgain, StageTimes, StoreTorrents, Stored,
+        SwarmSize, Taken, Tidied, Tidy,
     },
     model::{AppEffect, Msg},
     status::Snapshot,
@@ -116,6 +117,7 @@ impl FakeDatabase {
             .or_try(|_: &DropInfoDicts| 0)
             .or_try(|_: &Reindex| ReindexTurn::Finished)
             .or_try(|_: &LearnWords| Learned::default())
+            .or_try(|_: &LearnPathWords| LearnedPaths::default())
             .or_try(|save: &SaveIdentity| self.identity.extend(save.values.clone()))
             .or_try(|end: &RunEnd| self.ended = Some(end.ended.clone()))
             .message();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::private_cluster::{TestDatabase, hash, torrent, with_files};
+use crate::private_cluster::{TestDatabase, hash, listed as torrent, with_files};
 use indexer_app::db::{
     BacklogNew, BacklogPut, BacklogTake, BanAdd, BanApply, BanHashes, BanList, BanRemove, BanRule, Banned,
     BannedHashes, BannedTorrents, DeleteTorrents, Discovery, Hashes, Known, KnownHashes, NewTorrent,

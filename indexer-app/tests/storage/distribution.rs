@@ -19,10 +19,13 @@ const BY_INFO_HASH: [(&str, &str); 7] = [
 const BY_ENDPOINT: [(&str, &str); 2] = [("nodes", "ip"), ("observations", "ip")];
 
 /// Small ones, of which every server has a copy.
-const REFERENCE: [&str; 13] = [
+const REFERENCE: [&str; 16] = [
     "ban_rules",
     "identity",
     "keyspace_slices",
+    "path_word_lists",
+    "path_words",
+    "path_words_read",
     "reindexing",
     "run_addresses",
     "run_counts",

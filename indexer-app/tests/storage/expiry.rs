@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::private_cluster::{TestDatabase, hash, torrent};
+use crate::private_cluster::{TestDatabase, hash, listed as torrent};
 use indexer_app::db::{
     Beyond, BeyondQuotas, Expire, ExpireUnseen, Known, KnownHashes, Quotas, RunEnd, RunId, RunReport,
     RunStart, SeenAgain,

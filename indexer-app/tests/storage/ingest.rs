@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::private_cluster::{TestDatabase, hash, torrent, with_files};
+use crate::private_cluster::{TestDatabase, hash, listed, torrent, with_files};
 use indexer_app::{
     db::{
         HashQuery, Hashes, History, Listing, NewTorrent, ObservedSwarm, PreparedTorrents, Search, Show,
@@ -58,8 +58,8 @@ async fn copying_torrents_writes_the_rows_that_storing_them_writes() {
 #[tokio::test]
 async fn copying_what_is_there_writes_nothing() {
     let test = TestDatabase::new().await;
-    test.store(vec![torrent(2, "there")]).await;
-    let prepared = PreparedTorrents::new(vec![torrent(1, "new"), torrent(2, "there")]);
+    test.store(vec![listed(2, "there")]).await;
+    let prepared = PreparedTorrents::new(vec![listed(1, "new"), listed(2, "there")]);
     let copied = prepared.copy(&mut test.client().await, SystemTime::UNIX_EPOCH).await;
     assert!(copied.is_err());
     assert_eq!(test.number("select count(*) from torrents").await, 1);

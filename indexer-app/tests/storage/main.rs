@@ -18,6 +18,7 @@ mod foreign;
 mod ingest;
 mod migration;
 mod nodes;
+mod path_words;
 mod query;
 mod refusals;
 mod reindex;

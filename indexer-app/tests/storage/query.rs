@@ -251,6 +251,7 @@ async fn random_torrents(chance: &mut Chance, number: u32) -> (TestDatabase, Has
          analyze torrents; analyze torrent_files; analyze torrent_stats",
     )
     .await;
+    test.learn_paths().await;
     let sql = "select info_hash, added_at, popularity, seeders, leechers, last_seen
         from torrents join torrent_stats using (info_hash)";
     let mut rows = HashMap::new();

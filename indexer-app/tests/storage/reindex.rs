@@ -20,7 +20,7 @@ async fn age(test: &TestDatabase, condition: &str) {
     test.execute(&format!(
         "update torrents set tsv = to_tsvector('simple', 'outdated'), kind = 0, year = null, tok_ver = tok_ver - 1,
             class_ver = 0 where {condition};
-         update torrent_files set paths = null, tok_ver = tok_ver - 1
+         update torrent_files set words = null, tok_ver = tok_ver - 1
          where info_hash in (select info_hash from torrents where class_ver = 0)"
     ))
     .await;
@@ -47,8 +47,8 @@ async fn found(test: &TestDatabase, query: &str) -> BTreeSet<String> {
 
 async fn everything(test: &TestDatabase) -> Vec<String> {
     let client = test.client().await;
-    let sql = "select concat_ws('|', t.info_hash, t.tsv, t.tok_ver, t.class_ver, t.kind, t.year, f.paths, f.tok_ver)
-         from torrents t join torrent_files f using (info_hash) order by 1";
+    let sql = "select concat_ws('|', t.info_hash, t.tsv, t.tok_ver, t.class_ver, t.kind, t.year, f.words::text, f.tok_ver)
+         from torrents t left join torrent_files f using (info_hash) order by 1";
     client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::private_cluster::{TestDatabase, hash, torrent, with_files};
+use crate::private_cluster::{TestDatabase, hash, listed, torrent, with_files};
 use indexer_app::db::{
     Announce, Announced, DatabaseError, DecayPopularity, Discovery, HashQuery, Hashes, History, Known,
     KnownHashes, Listing, NewTorrent, ObservedSwarm, Recent, RecordAnnounces, Rejection, ScrapesDue, Show,
@@ -22,7 +22,7 @@ fn hybrid(number: u32, name: &str) -> NewTorrent {
 #[tokio::test]
 async fn a_batch_stored_twice_is_stored_once() {
     let test = TestDatabase::new().await;
-    let batch: Vec<NewTorrent> = (0..250).map(|number| torrent(number, &format!("Name {number}"))).collect();
+    let batch: Vec<NewTorrent> = (0..250).map(|number| listed(number, &format!("Name {number}"))).collect();
     let stored = test.store(batch.clone()).await;
     assert_eq!(stored.inserted.len(), 250);
     assert_eq!(test.store(batch).await, Stored { known: 250, ..Stored::default() });

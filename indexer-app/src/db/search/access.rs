@@ -212,11 +212,11 @@ impl Searching<'_> {
                 if !conditions.are_names_apart() {
                     left.extend(conditions.names(p));
                 }
-                left.extend(conditions.paths(p));
+                left.extend(conditions.paths());
                 (format!("{kinds}{}", all_of(&first)), left, "candidates t")
             }
             Group::Paths => {
-                let first = conditions.paths(p).unwrap_or_default();
+                let first = conditions.paths().unwrap_or_default();
                 (first, conditions.on_torrents(p), "candidates c join torrents t using (info_hash)")
             }
             Group::Seeders(range) => {
@@ -225,7 +225,7 @@ impl Searching<'_> {
                     first.push_str(&format!(" and s.seeders <= {}", p.number(bound(range.high))));
                 }
                 let mut left = conditions.on_torrents(p);
-                left.extend(conditions.paths(p));
+                left.extend(conditions.paths());
                 (first, left, "candidates c join torrents t using (info_hash)")
             }
         };
@@ -339,7 +339,7 @@ impl Searching<'_> {
         let mut extra = format!(
             ", f.fmt, case when octet_length(f.data) <= {UNPACK_BYTES_MAX} then f.data else ''::bytea end as data"
         );
-        if let (true, Some(expr)) = (conditions.is_wider, self.expr) {
+        if let Some(expr) = self.expr {
             let mut known = Vec::new();
             expr.for_each_term(&mut |term, _| {
                 if !matches!(term, Term::Text(_) | Term::File(_)) {

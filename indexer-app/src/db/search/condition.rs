@@ -6,9 +6,10 @@ use std::{
 };
 
 use super::{
+    expansions::Expansions,
     lexemes::{
-        Bound, Leaf, in_names, in_paths, of_names, of_names_apart, of_paths, required, required_by_all,
-        required_in_paths,
+        Bound, Language, Leaf, in_names, in_paths, of_names, of_names_apart, of_paths, required,
+        required_by_all, required_in_paths,
     },
     parameters::Parameters,
     signs::Signs,
@@ -24,6 +25,8 @@ use crate::{
 /// match is certain unless [`Self::is_wider`].
 pub(super) struct Conditions<'a> {
     stage: Stage,
+    /// What beginnings of words stand for in paths.
+    expansions: &'a Expansions,
     /// There is a condition on paths.
     pub(super) has_file_terms: bool,
     as_of: SystemTime,
@@ -59,17 +62,23 @@ pub(super) struct Single<'a> {
 }
 
 impl<'a> Conditions<'a> {
-    pub(super) fn of(expr: Option<&'a Expr>, stage: Stage, as_of: SystemTime) -> Self {
+    pub(super) fn of(
+        expr: Option<&'a Expr>,
+        stage: Stage,
+        as_of: SystemTime,
+        expansions: &'a Expansions,
+    ) -> Self {
         let mut has_file_terms = false;
         if let Some(expr) = expr {
             expr.for_each_term(&mut |term, _| has_file_terms |= matches!(term, Term::File(_)));
         }
         let mut conditions = Self {
             stage,
+            expansions,
             has_file_terms,
             as_of,
-            names: Bound::all([]),
-            names_apart: Bound::all([]),
+            names: Bound::all([], Language::Lexemes),
+            names_apart: Bound::all([], Language::Lexemes),
             in_all_names: Vec::new(),
             in_all_paths: Vec::new(),
             signs: Signs::of(expr, &|term| required(term, stage, has_file_terms)),
@@ -78,7 +87,7 @@ impl<'a> Conditions<'a> {
                 term => required(term, stage, has_file_terms),
             }),
             kinds: kinds(expr),
-            paths: Bound::all([]),
+            paths: Bound::all([], Language::Sql),
             ranges: Vec::new(),
             mixed: Vec::new(),
             is_wider: false,
@@ -110,7 +119,7 @@ impl<'a> Conditions<'a> {
             let whole = if negated { part.clone().negated() } else { part.clone() };
             let in_names = of_names(&whole, stage, has_file_terms);
             let in_names_apart = of_names_apart(&whole, stage, has_file_terms);
-            let in_paths = of_paths(&whole, stage);
+            let in_paths = of_paths(&whole, stage, expansions);
             if in_names.complete {
                 names.push(in_names);
                 apart.push(in_names_apart);
@@ -127,12 +136,13 @@ impl<'a> Conditions<'a> {
                 conditions.mixed.push(whole);
             }
         }
-        conditions.names = Bound::all(names);
-        conditions.names_apart = Bound::all(apart);
-        conditions.paths = Bound::all(paths);
+        conditions.names = Bound::all(names, Language::Lexemes);
+        conditions.names_apart = Bound::all(apart, Language::Lexemes);
+        conditions.paths = Bound::all(paths, Language::Sql);
         for part in &conditions.mixed {
             part.for_each_term(&mut |term, _| {
-                let wider = matches!(in_paths(term, stage), Leaf::Wider(_));
+                let leaf = in_paths(term, stage, expansions);
+                let wider = matches!(leaf, Leaf::Wider(_) | Leaf::Narrower(_));
                 conditions.is_wider |= wider;
             });
         }
@@ -173,9 +183,9 @@ impl<'a> Conditions<'a> {
         ranges.map(|single| self.single(*single, p)).collect()
     }
 
-    /// The condition on `f.paths`.
-    pub(super) fn paths(&self, p: &mut Parameters) -> Option<String> {
-        self.paths.query.as_ref().map(|query| format!("f.paths @@ {}", p.tsquery(query)))
+    /// The condition on `f.words`.
+    pub(super) fn paths(&self) -> Option<String> {
+        self.paths.query.clone()
     }
 
     /// Whether names are searched.
@@ -191,7 +201,7 @@ impl<'a> Conditions<'a> {
     /// All conditions.
     pub(super) fn all(&self, p: &mut Parameters) -> Vec<String> {
         let mut all = self.on_torrents(p);
-        all.extend(self.paths(p));
+        all.extend(self.paths());
         all.extend(self.on_others(p, false));
         all
     }
@@ -203,10 +213,10 @@ impl<'a> Conditions<'a> {
         all.extend(self.mixed.iter().map(|part| self.sql(part, false, p)));
         match self.stage {
             // The name is the path of the only file.
-            Stage::Names if self.has_file_terms => all.push("f.paths is null".to_owned()),
+            Stage::Names if self.has_file_terms => all.push("f.info_hash is null".to_owned()),
             Stage::Names => {}
             Stage::Paths if paths_are_known => {}
-            Stage::Paths => all.push("f.paths is not null".to_owned()),
+            Stage::Paths => all.push("f.words is not null".to_owned()),
         }
         all
     }
@@ -244,9 +254,9 @@ impl<'a> Conditions<'a> {
         if let (true, Some(query)) = (names.complete, names.query) {
             return format!("(t.tsv @@ {})", p.tsquery(&query));
         }
-        let paths = of_paths(&whole(), self.stage);
+        let paths = of_paths(&whole(), self.stage, self.expansions);
         if let (true, Some(query)) = (paths.complete, paths.query) {
-            return format!("coalesce(f.paths @@ {}, false)", p.tsquery(&query));
+            return format!("coalesce({query}, false)");
         }
         let joined = |parts: &[Expr], sign: &str, p: &mut Parameters| {
             let parts: Vec<String> = parts.iter().map(|part| self.sql(part, negated, p)).collect();
@@ -267,10 +277,12 @@ impl<'a> Conditions<'a> {
         match term {
             Term::Text(_) | Term::File(_) | Term::Trait(..) => {
                 match in_names(term, self.stage, self.has_file_terms) {
-                    Leaf::Exact(query) | Leaf::Wider(query) => format!("(t.tsv @@ {})", p.tsquery(&query)),
-                    Leaf::Unknown => match in_paths(term, self.stage) {
-                        Leaf::Exact(query) | Leaf::Wider(query) => {
-                            format!("coalesce(f.paths @@ {}, false)", p.tsquery(&query))
+                    Leaf::Exact(query) | Leaf::Wider(query) | Leaf::Narrower(query) => {
+                        format!("(t.tsv @@ {})", p.tsquery(&query))
+                    }
+                    Leaf::Unknown => match in_paths(term, self.stage, self.expansions) {
+                        Leaf::Exact(query) | Leaf::Wider(query) | Leaf::Narrower(query) => {
+                            format!("coalesce({query}, false)")
                         }
                         Leaf::Unknown => "false".to_owned(),
                     },

@@ -157,12 +157,12 @@ impl Question {
             let select = format!("select 1 from torrents t where t.tsv @@ {query}");
             self.ask(stage, About::LexemeOfNames(term), select);
         }
-        if let Some(paths) = conditions.paths(&mut self.p) {
+        if let Some(paths) = conditions.paths() {
             self.ask(stage, About::Paths, format!("select 1 from torrent_files f where {paths}"));
         }
         for (term, lexeme) in several(&conditions.in_all_paths) {
-            let query = self.p.tsquery(&lexemes::single(lexeme));
-            let select = format!("select 1 from torrent_files f where f.paths @@ {query}");
+            let has = lexemes::single_in_paths(lexeme);
+            let select = format!("select 1 from torrent_files f where {has}");
             self.ask(stage, About::LexemeOfPaths(term), select);
         }
         if conditions.kinds.len() <= Kind::ALL.len() {

@@ -77,7 +77,7 @@ impl Searching<'_> {
                 conditions.all(p),
             ),
             Some(Group::Paths) => {
-                let paths = conditions.paths(p).unwrap_or_default();
+                let paths = conditions.paths().unwrap_or_default();
                 let mut left = conditions.on_torrents(p);
                 left.extend(conditions.on_others(p, true));
                 let candidates = format!("select f.info_hash from torrent_files f where {paths}");
@@ -85,7 +85,7 @@ impl Searching<'_> {
             }
             Some(_) => {
                 let all = conditions.on_torrents(p).join(" and ");
-                let mut left: Vec<String> = conditions.paths(p).into_iter().collect();
+                let mut left: Vec<String> = conditions.paths().into_iter().collect();
                 left.extend(conditions.on_others(p, false));
                 (FETCHED_MAX, format!("select * from torrents t where {all}"), "candidates t", left)
             }
@@ -119,7 +119,7 @@ impl Searching<'_> {
             let facet: String = statement::column(&row, "facet")?;
             match facet.as_str() {
                 // Some of those that are found by paths may not match after all.
-                "candidates" => facets.exact = number <= limit.unsigned_abs() && !conditions.is_wider,
+                "candidates" => facets.exact = number <= limit.unsigned_abs() && conditions.is_names(),
                 "sample" => facets.sampled = number,
                 "type" => {
                     let kind = value.parse().ok().and_then(Kind::from_code);

@@ -1,8 +1,10 @@
-//! Queries of lexemes (`tsquery`) that what is asked for implies.
+//! What is asked for as the indexes of lexemes take it: queries of lexemes (`tsquery`) for names, conditions on numbers of words for paths.
 
+use super::expansions::Expansions;
 use crate::{
     query::{Clause, Expr, Number, Range, Term, Text, mark},
     search::Stage,
+    word_hash::word_hash,
 };
 
 /// Values of a number that are asked for one by one.
@@ -10,6 +12,29 @@ const VALUES_MAX: u64 = 128;
 
 /// Greatest season and year that a torrent can have.
 const SEASON_MAX: u64 = 99;
+
+/// What conditions are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    /// A `tsquery`, for names.
+    Lexemes,
+    /// SQL, for paths.
+    Sql,
+}
+
+impl Language {
+    fn and(self) -> &'static str {
+        if self == Self::Sql { " and " } else { " & " }
+    }
+
+    fn or(self) -> &'static str {
+        if self == Self::Sql { " or " } else { " | " }
+    }
+
+    fn not(self) -> &'static str {
+        if self == Self::Sql { "not " } else { "!" }
+    }
+}
 
 /// What one of the two indexes of lexemes knows of a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +53,7 @@ impl Bound {
     const NOTHING: Self = Self { query: None, anchored: false, complete: false, exact: false };
 
     /// What holds for all of the conditions: those that were put together.
-    pub(super) fn all(bounds: impl IntoIterator<Item = Self>) -> Self {
+    pub(super) fn all(bounds: impl IntoIterator<Item = Self>, language: Language) -> Self {
         let mut whole = Self { query: None, anchored: false, complete: true, exact: true };
         let mut queries = Vec::new();
         for bound in bounds {
@@ -37,11 +62,11 @@ impl Bound {
             whole.exact &= bound.exact;
             queries.extend(bound.query);
         }
-        whole.query = (!queries.is_empty()).then(|| queries.join(" & "));
+        whole.query = (!queries.is_empty()).then(|| queries.join(language.and()));
         whole
     }
 
-    fn any(bounds: Vec<Self>) -> Self {
+    fn any(bounds: Vec<Self>, language: Language) -> Self {
         if bounds.iter().any(|bound| bound.query.is_none()) {
             return Self::NOTHING;
         }
@@ -51,7 +76,7 @@ impl Bound {
             bounds.iter().all(|bound| bound.exact),
         );
         let queries: Vec<String> = bounds.into_iter().filter_map(|bound| bound.query).collect();
-        Self { query: Some(format!("({})", queries.join(" | "))), anchored, complete, exact }
+        Self { query: Some(format!("({})", queries.join(language.or()))), anchored, complete, exact }
     }
 }
 
@@ -61,30 +86,34 @@ pub(super) enum Leaf {
     Exact(String),
     /// That this must hold at least.
     Wider(String),
+    /// This, and there may be more for which it holds that is not known.
+    Narrower(String),
     /// Nothing.
     Unknown,
 }
 
 /// What follows for the index of names and marks.
 pub(super) fn of_names(expr: &Expr, stage: Stage, single_files: bool) -> Bound {
-    bound(expr, false, &|term| in_names(term, stage, single_files))
+    bound(expr, false, Language::Lexemes, &|term| in_names(term, stage, single_files))
 }
 
 /// What follows for the index of paths, which has the words of names too, and no positions.
-pub(super) fn of_paths(expr: &Expr, stage: Stage) -> Bound {
-    bound(expr, false, &|term| in_paths(term, stage))
+pub(super) fn of_paths(expr: &Expr, stage: Stage, expansions: &Expansions) -> Bound {
+    bound(expr, false, Language::Sql, &|term| in_paths(term, stage, expansions))
 }
 
-fn bound(expr: &Expr, negated: bool, leaf: &impl Fn(&Term) -> Leaf) -> Bound {
-    let parts = |parts: &[Expr]| parts.iter().map(|part| bound(part, negated, leaf)).collect::<Vec<_>>();
+fn bound(expr: &Expr, negated: bool, language: Language, leaf: &impl Fn(&Term) -> Leaf) -> Bound {
+    let parts =
+        |parts: &[Expr]| parts.iter().map(|part| bound(part, negated, language, leaf)).collect::<Vec<_>>();
     match expr {
-        Expr::Not(inner) => bound(inner, !negated, leaf),
-        Expr::All(inner) if !negated => Bound::all(parts(inner)),
-        Expr::Any(inner) if negated => Bound::all(parts(inner)),
-        Expr::All(inner) | Expr::Any(inner) => Bound::any(parts(inner)),
+        Expr::Not(inner) => bound(inner, !negated, language, leaf),
+        Expr::All(inner) if !negated => Bound::all(parts(inner), language),
+        Expr::Any(inner) if negated => Bound::all(parts(inner), language),
+        Expr::All(inner) | Expr::Any(inner) => Bound::any(parts(inner), language),
         Expr::Term(term) => match leaf(term) {
             Leaf::Exact(query) if negated => {
-                Bound { query: Some(format!("!({query})")), anchored: false, complete: true, exact: true }
+                let query = Some(format!("{}({query})", language.not()));
+                Bound { query, anchored: false, complete: true, exact: true }
             }
             Leaf::Exact(query) => {
                 Bound { query: Some(format!("({query})")), anchored: true, complete: true, exact: true }
@@ -92,8 +121,11 @@ fn bound(expr: &Expr, negated: bool, leaf: &impl Fn(&Term) -> Leaf) -> Bound {
             Leaf::Wider(query) if !negated => {
                 Bound { query: Some(format!("({query})")), anchored: true, complete: true, exact: false }
             }
-            // Where more is found than is asked for, nothing is known of the rest.
-            Leaf::Wider(_) | Leaf::Unknown => Bound::NOTHING,
+            Leaf::Narrower(query) if !negated => {
+                Bound { query: Some(format!("({query})")), anchored: true, complete: true, exact: true }
+            }
+            // Where more is found than is asked for, nothing is known of the rest; nor is all of it where not all is found.
+            Leaf::Wider(_) | Leaf::Narrower(_) | Leaf::Unknown => Bound::NOTHING,
         },
     }
 }
@@ -113,7 +145,10 @@ pub(super) fn in_names(term: &Term, stage: Stage, single_files: bool) -> Leaf {
 /// The same without how near words stand to each other, which the index does not know either: it gives all that have the words, and each of
 /// them would be looked at.
 pub(super) fn of_names_apart(expr: &Expr, stage: Stage, single_files: bool) -> Bound {
-    bound(expr, false, &|term| match (in_names(term, stage, single_files), neighbours(term)) {
+    bound(expr, false, Language::Lexemes, &|term| match (
+        in_names(term, stage, single_files),
+        neighbours(term),
+    ) {
         (Leaf::Exact(_), Some(text)) => Leaf::Wider(words(text, false)),
         (leaf, _) => leaf,
     })
@@ -173,17 +208,47 @@ pub(super) fn single(lexeme: &str) -> String {
     quoted(lexeme, false)
 }
 
-/// What `torrent_files.paths` knows of a condition.
-pub(super) fn in_paths(term: &Term, stage: Stage) -> Leaf {
-    match term {
-        _ if stage == Stage::Names => Leaf::Unknown,
-        Term::Text(text) if text.clauses().iter().all(|clause| clause.len() == 1) => {
-            Leaf::Exact(words(text, false))
-        }
-        // Whether they are neighbours, and whether they stand in a path and not in the name, has to be looked up.
-        Term::Text(text) | Term::File(text) => Leaf::Wider(words(text, false)),
-        _ => Leaf::Unknown,
+/// That name or paths have a word.
+pub(super) fn single_in_paths(word: &str) -> String {
+    format!("f.words @> {}", array(&[word_hash(word)]))
+}
+
+/// What `torrent_files.words` knows of a condition: but for words that share a number, which are told apart when a torrent is shown.
+pub(super) fn in_paths(term: &Term, stage: Stage, expansions: &Expansions) -> Leaf {
+    let (Term::Text(text) | Term::File(text)) = term else { return Leaf::Unknown };
+    if stage == Stage::Names {
+        return Leaf::Unknown;
     }
+    let clauses = text.clauses();
+    let lexemes = || clauses.iter().flatten();
+    let mut whole: Vec<i32> =
+        lexemes().filter(|lexeme| !lexeme.prefix).map(|lexeme| word_hash(&lexeme.text)).collect();
+    whole.sort_unstable();
+    whole.dedup();
+    let mut queries = Vec::new();
+    if !whole.is_empty() {
+        queries.push(format!("f.words @> {}", array(&whole)));
+    }
+    let mut is_partial = false;
+    for lexeme in lexemes().filter(|lexeme| lexeme.prefix) {
+        let Some(expansion) = expansions.get(&lexeme.text) else { return Leaf::Unknown };
+        is_partial |= expansion.is_partial;
+        // No array has something in common with an empty one.
+        queries.push(format!("f.words && {}", array(&expansion.hashes)));
+    }
+    let query = queries.join(" and ");
+    let stand_anywhere = matches!(term, Term::Text(_)) && clauses.iter().all(|clause| clause.len() == 1);
+    match (stand_anywhere, is_partial) {
+        (true, false) => Leaf::Exact(query),
+        (true, true) => Leaf::Narrower(query),
+        // Whether they are neighbours, and whether they stand in a path and not in the name, has to be looked up.
+        (false, _) => Leaf::Wider(query),
+    }
+}
+
+fn array(numbers: &[i32]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(i32::to_string).collect();
+    format!("'{{{}}}'::int4[]", numbers.join(","))
 }
 
 /// The words that names are ranked by: all that are asked for and not excluded; `None` when there are none.
@@ -264,7 +329,7 @@ fn mark_of(of: Number) -> Option<fn(u16) -> String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::expansions::Expansion, *};
     use crate::query::parse;
 
     fn names(text: &str) -> Bound {
@@ -272,7 +337,22 @@ mod tests {
     }
 
     fn paths(text: &str) -> Bound {
-        of_paths(&parse(text).expr.unwrap(), Stage::Paths)
+        of_paths(&parse(text).expr.unwrap(), Stage::Paths, &expansions())
+    }
+
+    fn expansions() -> Expansions {
+        let some = |hashes: &[i32], is_partial| Expansion { hashes: hashes.to_vec(), is_partial };
+        Expansions::from([
+            ("few", some(&[1, 2], false)),
+            ("none", some(&[], false)),
+            ("many", some(&[3], true)),
+        ])
+    }
+
+    fn has(words: &[&str]) -> String {
+        let mut hashes: Vec<i32> = words.iter().map(|word| word_hash(word)).collect();
+        hashes.sort_unstable();
+        format!("f.words @> {}", array(&hashes))
     }
 
     #[test]
@@ -301,11 +381,30 @@ mod tests {
     #[test]
     fn the_index_of_paths_knows_no_neighbours() {
         let bound = paths("a \"b c\"");
-        assert_eq!(bound.query.unwrap(), "(('a')) & (('b' & 'c'))");
+        assert_eq!(bound.query.unwrap(), format!("({}) and ({})", has(&["a"]), has(&["b", "c"])));
         assert!(bound.complete && !bound.exact);
         assert_eq!(paths("-\"b c\" -file:d").query, None, "what is excluded may stand apart or in the name");
-        assert!(paths("-a b").exact);
-        assert_eq!(paths("file:a type:video").query.unwrap(), "(('a'))");
+        let bound = paths("-a b");
+        assert_eq!(bound.query.unwrap(), format!("not ({}) and ({})", has(&["a"]), has(&["b"])));
+        assert!(bound.exact);
+        assert_eq!(paths("file:a type:video").query.unwrap(), format!("({})", has(&["a"])));
+        let either = paths("a (b OR (c d))").query.unwrap();
+        assert_eq!(
+            either,
+            format!("({}) and (({}) or ({}) and ({}))", has(&["a"]), has(&["b"]), has(&["c"]), has(&["d"]))
+        );
+    }
+
+    #[test]
+    fn beginnings_are_the_words_that_are_known_to_begin_so() {
+        let bound = paths("few*");
+        assert_eq!(bound.query.unwrap(), "(f.words && '{1,2}'::int4[])");
+        assert!(bound.anchored && bound.exact);
+        assert_eq!(paths("-few*").query.unwrap(), "not (f.words && '{1,2}'::int4[])");
+        assert_eq!(paths("none*").query.unwrap(), "(f.words && '{}'::int4[])");
+        assert_eq!(paths("many*").query.unwrap(), "(f.words && '{3}'::int4[])");
+        assert_eq!(paths("-many*").query, None, "others may begin so that are not known");
+        assert_eq!(paths("other*").query, None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod access;
 mod condition;
 mod estimate;
+mod expansions;
 mod facets;
 mod lexemes;
 mod order;
@@ -22,6 +23,7 @@ use self::{
     access::{End, Got},
     condition::Conditions,
     estimate::{Estimate, Known},
+    expansions::Expansions,
     order::{Order, microseconds, time_of},
     parameters::Parameters,
     recheck::look_into,
@@ -70,6 +72,7 @@ impl Session for Search {
         let known = estimate::known(&clock, timeout).await?;
         let as_of = cursor.map_or(known.now, |cursor| time_of(cursor.as_of_us));
         let ranked = expr.as_ref().and_then(lexemes::ranked);
+        let expansions = Expansions::of(expr.as_ref(), &clock).await?;
         let searching = Searching {
             clock: &clock,
             known,
@@ -79,8 +82,9 @@ impl Session for Search {
             ranked,
             limit: limit.clamp(1, PAGE_MAX) as usize,
             as_of,
-            names: Conditions::of(expr.as_ref(), Stage::Names, as_of),
-            paths: Conditions::of(expr.as_ref(), Stage::Paths, as_of),
+            expansions: &expansions,
+            names: Conditions::of(expr.as_ref(), Stage::Names, as_of, &expansions),
+            paths: Conditions::of(expr.as_ref(), Stage::Paths, as_of, &expansions),
         };
         let mut page = searching.page(cursor).await?;
         if facets {
@@ -132,6 +136,7 @@ struct Searching<'a> {
     ranked: Option<String>,
     limit: usize,
     as_of: SystemTime,
+    expansions: &'a Expansions,
     names: Conditions<'a>,
     paths: Conditions<'a>,
 }
@@ -240,6 +245,8 @@ impl Searching<'_> {
     ) -> Result<Found, SessionError> {
         let access = self.choose(conditions, estimate, room);
         let mut found = Found { count: estimate.hits as u64, ..Found::default() };
+        // There may be others for which nobody has looked.
+        found.approximate = !conditions.is_names() && self.expansions.are_partial();
         let mut positions: Vec<Position> = Vec::new();
         // Some of them may not match: enough for the page come at once, most likely.
         let spare = if conditions.is_wider { WIDER_SPARE } else { 1 };
@@ -247,7 +254,8 @@ impl Searching<'_> {
         let got = self.get(conditions, access, after, want, room + 1).await?;
         let Got { rows, end, count, approximate } = got;
         if let Some(count) = count {
-            (found.count, found.exact) = (count, !approximate && !conditions.is_wider);
+            // Not all that paths gave was looked into.
+            (found.count, found.exact) = (count, !approximate && conditions.is_names());
         }
         found.approximate |= approximate;
         let full = rows.len() == want;
@@ -286,10 +294,8 @@ impl Searching<'_> {
         let Some(expr) = self.expr else { return Ok(true) };
         let fmt = statement::column::<i16>(row, "fmt")?;
         let data = statement::column::<&[u8]>(row, "data")?;
-        let known: Vec<bool> =
-            if conditions.is_wider { statement::column(row, "known")? } else { Vec::new() };
-        let (holds, path) =
-            look_into(expr, &hit.torrent.name, fmt, data, conditions.is_wider.then_some(&known));
+        let known: Vec<bool> = statement::column(row, "known")?;
+        let (holds, path) = look_into(expr, &hit.torrent.name, fmt, data, &known, conditions.is_wider);
         hit.matched_file = path;
         Ok(holds)
     }

@@ -8,44 +8,38 @@ use crate::{
 /// Tokens with their positions.
 type Tokens = Vec<(u32, String)>;
 
-/// Whether the torrent matches, and the path that has most of the words. `known` says of all terms that are no words whether they hold;
-/// without it the torrent is known to match. A list that is too long to be unpacked is believed.
+/// Whether the torrent matches, and the path that has most of the words. `known` says of all terms that are no words whether they hold. Unless
+/// the torrent `may_not` match, only words that share their numbers with others can make that it does not. A list that is too
+/// long to be unpacked is believed.
 pub(super) fn look_into(
     expr: &Expr,
     name: &str,
     fmt: i16,
     data: &[u8],
-    known: Option<&Vec<bool>>,
+    known: &[bool],
+    may_not: bool,
 ) -> (bool, Option<String>) {
     let Ok(files) = file_list::unpack(name, fmt, data) else { return (true, None) };
-    let paths = files.iter().map(|(path, _)| path.join("/"));
-    let Some(known) = known else {
-        return (true, best(expr, paths.map(|path| (placed(&path), path))));
-    };
-    let paths: Vec<String> = paths.collect();
-    let texts = Texts { name: placed(name), paths: paths.iter().map(|path| placed(path)).collect() };
-    if !texts.matches(expr, &mut known.iter().copied()) {
-        return (false, None);
-    }
-    (true, best(expr, texts.paths.into_iter().zip(paths)))
-}
-
-/// The first of the paths that have most of the words.
-fn best(expr: &Expr, paths: impl Iterator<Item = (Tokens, String)>) -> Option<String> {
     let wanted = wanted(expr);
     let mut best: Option<(usize, String)> = None;
-    for (tokens, path) in paths {
+    let mut texts = Texts { name: Vec::new(), paths: Vec::with_capacity(files.len()) };
+    for (path, _) in &files {
+        let path = path.join("/");
+        let tokens = placed(&path);
         let has = |lexeme: &&Lexeme| tokens.iter().any(|(_, token)| lexeme.is(token));
         let count = wanted.iter().filter(has).count();
         if best.as_ref().is_none_or(|(most, _)| count > *most) {
             best = Some((count, path));
         }
-        if count == wanted.len() {
-            // None has more.
-            break;
+        if count == wanted.len() && !may_not {
+            // None has more, and these are the words themselves.
+            return (true, best.map(|(_, path)| path));
         }
+        texts.paths.push(tokens);
     }
-    best.map(|(_, path)| path)
+    texts.name = placed(name);
+    let holds = texts.matches(expr, &mut known.iter().copied());
+    (holds, best.map(|(_, path)| path).filter(|_| holds))
 }
 
 /// What is asked for and not excluded.

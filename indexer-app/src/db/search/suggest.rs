@@ -98,8 +98,10 @@ impl Searching<'_> {
             ranked: ranked(expr),
             limit: 1,
             as_of: self.as_of,
-            names: Conditions::of(Some(expr), Stage::Names, self.as_of),
-            paths: Conditions::of(Some(expr), Stage::Paths, self.as_of),
+            // What is tried has other words, and the same beginnings.
+            expansions: self.expansions,
+            names: Conditions::of(Some(expr), Stage::Names, self.as_of, self.expansions),
+            paths: Conditions::of(Some(expr), Stage::Paths, self.as_of, self.expansions),
         };
         Ok(!other.page(None).await?.hits.is_empty())
     }

@@ -6,7 +6,7 @@ use krpc::InfoHash;
 use mainline::KeyspaceSlices;
 use tea_runtime::Context;
 
-use super::{BACKLOG_REST, Closing, Indexer, LEARN_EVERY, LEARNED_MAX};
+use super::{BACKLOG_REST, Closing, Indexer, LEARNED_MAX};
 use crate::{
     db::{Discovery, Known, Taken, is_passing},
     model::{
@@ -225,12 +225,13 @@ impl Indexer {
             }
             Answer::Learned(result) => {
                 storage.note(&result, now);
-                self.learning = false;
                 // As many as were asked for: there are more.
-                self.learns_at = match result {
-                    Ok(learned) if learned.names >= u64::from(LEARNED_MAX) => self.seconds + 1,
-                    _ => self.seconds + LEARN_EVERY,
-                };
+                let goes_on = result.is_ok_and(|learned| learned.names >= u64::from(LEARNED_MAX));
+                self.learning.end(self.seconds, goes_on);
+            }
+            Answer::LearnedPaths(result) => {
+                storage.note(&result, now);
+                self.learning_paths.end(self.seconds, result.is_ok_and(|learned| learned.goes_on));
             }
             Answer::Counted(result) => {
                 storage.note(&result, now);
