@@ -1,11 +1,13 @@
 //! The files of a torrent as one packed value.
 //!
 //! Paths of neighbours begin alike, and the first often like the torrent, so each is written as the number of bytes shared
-//! with the one before and the rest (front coding). All numbers come first, then all texts, as either part is more like itself than like
-//! the other; lists that gain by it are compressed with zstd on top. Numbers are LEB128. A path is its components, each
-//! ended by `0xff`, which is no byte of UTF-8: so every list of components comes back as it was.
+//! with the one before and the rest (front coding). Lengths of files come first, which are as good as random; then the other numbers and all texts. Either
+//! part is compressed with zstd when it gains by that: together the lengths would make the texts longer by a sixteenth. Numbers are LEB128. A path is its
+//! components, each ended by `0xff`, which is no byte of UTF-8: so every list of components comes back as it was.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
+
+use zstd::zstd_safe::CParameter;
 
 /// Length in bytes and path components of one file.
 pub type File = (Vec<String>, u64);
@@ -27,11 +29,17 @@ enum Format {
     Mixed = 1,
     /// The same; its length, then zstd.
     MixedZstd = 2,
-    /// Numbers, then texts; the first path beginning like the torrent's name.
+    /// Numbers, then texts; the first path beginning like the torrent's name. No longer written, nor is the next.
     Plain = 3,
     /// The same; its length, then zstd.
     Zstd = 4,
+    /// How many files; their lengths, a part with its number of bytes before it; a part to the end, with what paths share and then their texts. A part is the
+    /// number of its bytes before it was compressed, 0 when it was not, and its bytes or a frame of zstd without its first four bytes, which are always the same.
+    Parted = 5,
 }
+
+/// What frames of zstd begin with (RFC 8878).
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Ends a component; no byte of UTF-8.
 const END: u8 = 0xff;
@@ -77,7 +85,8 @@ impl fmt::Debug for Packed {
 /// Packs lists; one for many spares making what zstd works with for each.
 pub struct Packer {
     compressor: Option<zstd::bulk::Compressor<'static>>,
-    plain: Vec<u8>,
+    lengths: Vec<u8>,
+    shared: Vec<u8>,
     texts: Vec<u8>,
 }
 
@@ -96,41 +105,74 @@ impl Default for Packer {
 impl Packer {
     /// Ready to pack.
     pub fn new() -> Self {
-        // Without memory for it lists stay as they are.
-        Self { compressor: zstd::bulk::Compressor::new(LEVEL).ok(), plain: Vec::new(), texts: Vec::new() }
+        // Without memory for it lists stay as they are. The length stands before a frame, so it need not say it.
+        let compressor = zstd::bulk::Compressor::new(LEVEL).ok().and_then(|mut compressor| {
+            compressor.set_parameter(CParameter::ContentSizeFlag(false)).ok().map(|()| compressor)
+        });
+        Self { compressor, lengths: Vec::new(), shared: Vec::new(), texts: Vec::new() }
     }
 
     /// Packs the list of a torrent of this name; its order is kept.
     pub fn pack(&mut self, name: &str, files: &[File]) -> Packed {
-        let Self { compressor, plain, texts } = self;
-        plain.clear();
-        texts.clear();
+        let Self { compressor, lengths, shared, texts } = self;
+        for part in [&mut *lengths, &mut *shared, &mut *texts] {
+            part.clear();
+        }
         let (mut before, mut path) = (first_before(name), Vec::new());
-        write_number(plain, files.len() as u64);
         for (components, length) in files {
             path.clear();
             for component in components {
                 path.extend_from_slice(component.as_bytes());
                 path.push(END);
             }
-            let shared = path.iter().zip(&before).take_while(|(ours, theirs)| ours == theirs).count();
-            write_number(plain, shared as u64);
-            write_number(plain, *length);
-            texts.extend_from_slice(&path[shared..]);
+            let alike = path.iter().zip(&before).take_while(|(ours, theirs)| ours == theirs).count();
+            write_number(shared, alike as u64);
+            write_number(lengths, *length);
+            texts.extend_from_slice(&path[alike..]);
             texts.push(PATH_END);
             std::mem::swap(&mut before, &mut path);
         }
-        plain.append(texts);
+        shared.append(texts);
         let mut data = Vec::new();
-        write_number(&mut data, plain.len() as u64);
-        match compressor.as_mut().map(|compressor| compressor.compress(plain)) {
-            Some(Ok(compressed)) if data.len() + compressed.len() < plain.len() => {
-                data.extend_from_slice(&compressed);
-                Packed { fmt: Format::Zstd as i16, data }
-            }
-            _ => Packed { fmt: Format::Plain as i16, data: plain.clone() },
-        }
+        write_number(&mut data, files.len() as u64);
+        let lengths = part(compressor.as_mut(), lengths);
+        write_number(&mut data, lengths.len() as u64);
+        data.extend_from_slice(&lengths);
+        data.extend_from_slice(&part(compressor.as_mut(), shared));
+        Packed { fmt: Format::Parted as i16, data }
     }
+}
+
+/// A part of a list, compressed if it gains by that.
+fn part(compressor: Option<&mut zstd::bulk::Compressor<'static>>, plain: &[u8]) -> Vec<u8> {
+    let mut part = Vec::with_capacity(plain.len() + 1);
+    if let Some(Ok(compressed)) = compressor.map(|compressor| compressor.compress(plain))
+        && let Some(frame) = compressed.strip_prefix(&ZSTD_MAGIC)
+    {
+        write_number(&mut part, plain.len() as u64);
+        part.extend_from_slice(frame);
+        if part.len() <= plain.len() {
+            return part;
+        }
+        part.clear();
+    }
+    part.push(0);
+    part.extend_from_slice(plain);
+    part
+}
+
+/// What [`part`] was made of.
+fn unpart(mut part: &[u8]) -> Result<Cow<'_, [u8]>, UnpackError> {
+    let length = usize::try_from(read_number(&mut part)?).map_err(|_| UnpackError::Damaged)?;
+    if length == 0 {
+        return Ok(Cow::Borrowed(part));
+    }
+    if length > UNPACKED_BYTES_MAX {
+        return Err(UnpackError::Damaged);
+    }
+    let frame = [&ZSTD_MAGIC, part].concat();
+    let plain = zstd::bulk::decompress(&frame, length).map_err(|_| UnpackError::Damaged)?;
+    if plain.len() == length { Ok(Cow::Owned(plain)) } else { Err(UnpackError::Damaged) }
 }
 
 /// Packs a single list.
@@ -151,6 +193,9 @@ fn first_before(name: &str) -> Vec<u8> {
 /// The format is unknown, or the bytes are not what [`pack`] makes of a list under this name.
 pub fn unpack(name: &str, fmt: i16, data: &[u8]) -> Result<Vec<File>, UnpackError> {
     let is = |format: Format| fmt == format as i16;
+    if is(Format::Parted) {
+        return unpack_parted(name, data);
+    }
     if is(Format::Plain) {
         return unpack_plain(name, data);
     }
@@ -178,21 +223,42 @@ fn read_count(rest: &mut &[u8]) -> Result<usize, UnpackError> {
     usize::try_from(count).map_err(|_| UnpackError::Damaged)
 }
 
+fn unpack_parted(name: &str, mut data: &[u8]) -> Result<Vec<File>, UnpackError> {
+    let count = read_number(&mut data)?;
+    let bytes = usize::try_from(read_number(&mut data)?).map_err(|_| UnpackError::Damaged)?;
+    let (lengths, rest) = data.split_at_checked(bytes).ok_or(UnpackError::Damaged)?;
+    let (lengths, rest) = (unpart(lengths)?, unpart(rest)?);
+    let (mut lengths, mut rest) = (&*lengths, &*rest);
+    // Each has a number in both, and an end.
+    if count > lengths.len() as u64 || count > rest.len() as u64 / 2 {
+        return Err(UnpackError::Damaged);
+    }
+    let mut numbers = Vec::with_capacity(usize::try_from(count).map_err(|_| UnpackError::Damaged)?);
+    for _ in 0..count {
+        numbers.push((read_number(&mut rest)?, read_number(&mut lengths)?));
+    }
+    if lengths.is_empty() { with_texts(name, numbers, rest) } else { Err(UnpackError::Damaged) }
+}
+
 fn unpack_plain(name: &str, mut rest: &[u8]) -> Result<Vec<File>, UnpackError> {
     let count = read_count(&mut rest)?;
     let mut numbers = Vec::with_capacity(count);
     for _ in 0..count {
-        let shared = usize::try_from(read_number(&mut rest)?).map_err(|_| UnpackError::Damaged)?;
-        numbers.push((shared, read_number(&mut rest)?));
+        numbers.push((read_number(&mut rest)?, read_number(&mut rest)?));
     }
-    let mut files = Vec::with_capacity(count);
+    with_texts(name, numbers, rest)
+}
+
+/// The files of which paths share so many bytes with the one before, and that are so long.
+fn with_texts(name: &str, numbers: Vec<(u64, u64)>, mut rest: &[u8]) -> Result<Vec<File>, UnpackError> {
+    let mut files = Vec::with_capacity(numbers.len());
     let mut path = first_before(name);
     for (shared, length) in numbers {
         let end = rest.iter().position(|byte| *byte == PATH_END).ok_or(UnpackError::Damaged)?;
-        if shared > path.len() {
+        if shared > path.len() as u64 {
             return Err(UnpackError::Damaged);
         }
-        path.truncate(shared);
+        path.truncate(shared as usize);
         path.extend_from_slice(&rest[..end]);
         rest = &rest[end + 1..];
         files.push((components(&path)?, length));
@@ -270,8 +336,8 @@ mod tests {
             })
             .collect();
         let packed = pack("Some Show", &files);
-        assert_eq!(packed.fmt, 4);
-        assert!(packed.data.len() < 200 * 6, "{} bytes", packed.data.len());
+        assert_eq!(packed.fmt, 5);
+        assert!(packed.data.len() < 200 * 2, "{} bytes", packed.data.len());
         assert_eq!(unpack("Some Show", packed.fmt, &packed.data), Ok(files));
     }
 
@@ -279,10 +345,10 @@ mod tests {
     fn a_single_file_of_the_name_of_its_torrent_takes_hardly_anything() {
         let files = vec![file(&["Some long name of a release.iso"], 5)];
         let packed = pack("Some long name of a release.iso", &files);
-        assert_eq!((packed.fmt, packed.data.len()), (3, 4));
+        assert_eq!((packed.fmt, packed.data.len()), (5, 7));
         assert_eq!(unpack("Some long name of a release.iso", packed.fmt, &packed.data), Ok(files.clone()));
         let packed = pack("Some long name of a release", &files);
-        assert_eq!(packed.data.len(), 9);
+        assert_eq!(packed.data.len(), 12);
         assert_eq!(unpack("Some long name of a release", packed.fmt, &packed.data), Ok(files));
     }
 
@@ -298,7 +364,7 @@ mod tests {
         ];
         let packed = pack("日", &files);
         assert_eq!(unpack("日", packed.fmt, &packed.data), Ok(files));
-        assert_eq!(unpack("", 3, &pack("", &[]).data), Ok(Vec::new()));
+        assert_eq!(unpack("", 5, &pack("", &[]).data), Ok(Vec::new()));
     }
 
     #[test]
@@ -308,12 +374,29 @@ mod tests {
         assert_eq!(unpack("any", 1, mixed), Ok(files.clone()));
         let mut zstd = vec![mixed.len() as u8];
         zstd.extend(zstd::bulk::compress(mixed, LEVEL).unwrap());
-        assert_eq!(unpack("any", 2, &zstd), Ok(files));
+        assert_eq!(unpack("any", 2, &zstd), Ok(files.clone()));
+        let plain = b"\x02\x00\x05\x02\xac\x02a\xffone\xff\xfetwo\xff\xfe";
+        assert_eq!(unpack("any", 3, plain), Ok(files.clone()));
+        let mut zstd = vec![plain.len() as u8];
+        zstd.extend(zstd::bulk::compress(plain, LEVEL).unwrap());
+        assert_eq!(unpack("any", 4, &zstd), Ok(files));
     }
 
     #[test]
     fn damaged_and_foreign_lists_are_errors() {
-        assert_eq!(unpack("", 5, b"x"), Err(UnpackError::Format(5)));
+        assert_eq!(unpack("", 6, b"x"), Err(UnpackError::Format(6)));
+        for data in [
+            &b""[..],
+            b"\x01",
+            b"\x01\x09",
+            b"\x01\x02\x00\x05",
+            b"\x01\x02\x00\x05\x00\x00",
+            b"\x01\x03\x00\x05\x05\x00\x00\xfe",
+            b"\xff\xff\xff\xff\x0f\x02\x00\x05\x00\x00\xfe",
+            b"\x01\x02\x00\x05\x09zz",
+        ] {
+            assert_eq!(unpack("", 5, data), Err(UnpackError::Damaged), "{data:?}");
+        }
         for fmt in [1, 3] {
             assert_eq!(unpack("", fmt, b""), Err(UnpackError::Damaged));
             assert_eq!(unpack("", fmt, b"\xff\xff\xff\xff\x0f"), Err(UnpackError::Damaged));

@@ -80,7 +80,7 @@ with given as (
     update torrent_stats s set
         score = greatest(h.seeders + h.leechers,
             s.score * power(2, -greatest(extract(epoch from now() - s.score_at), 0)::float8 / $8) + h.weight),
-        score_at = now(), seen_count = s.seen_count + h.times,
+        score_at = now(), seen_count = least(s.seen_count + h.times, 2147483647),
         last_seen = case when h.seen then now() else s.last_seen end,
         seeders = case when h.told then h.seeders else s.seeders end,
         leechers = case when h.told then h.leechers else s.leechers end,

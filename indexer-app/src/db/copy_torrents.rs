@@ -52,9 +52,9 @@ const FILES: Columns = &[
 
 const STATS: Columns = &[
     ("info_hash", Type::BYTEA),
-    ("score", Type::FLOAT8),
+    ("score", Type::FLOAT4),
     ("score_at", Type::TIMESTAMPTZ),
-    ("seen_count", Type::INT8),
+    ("seen_count", Type::INT4),
     ("last_seen", Type::TIMESTAMPTZ),
     ("seeders", Type::INT4),
     ("leechers", Type::INT4),
@@ -120,9 +120,9 @@ impl PreparedTorrents {
             let size = history.swarm.map(|swarm| swarm.size);
             let row: [&(dyn ToSql + Sync); STATS.len()] = [
                 &key,
-                &score,
+                &(score as f32),
                 &score_at,
-                &history.seen_count.map_or(1, |seen| i64::try_from(seen).unwrap_or(i64::MAX)),
+                &history.seen_count.map_or(1, |seen| i32::try_from(seen).unwrap_or(i32::MAX)),
                 &history.last_seen.unwrap_or(now),
                 &size.map_or(0, |size| int4(size.seeders)),
                 &size.map_or(0, |size| int4(size.leechers)),

@@ -160,8 +160,8 @@ macro_rules! batch {
             "
 select * from (
     select t.info_hash, t.v2, t.name, t.name_raw, t.total_size, t.file_count, t.files_whole, t.piece_length,
-        t.piece_count, t.private, t.source, t.discovered_by, t.added_at, f.fmt, f.data, s.last_seen, s.seen_count,
-        s.score, s.score_at, s.seeders, s.leechers, s.scrape_nodes, s.scrape_whole, s.scraped_at,
+        t.piece_count, t.private, t.source, t.discovered_by, t.added_at, f.fmt, f.data, s.last_seen, s.seen_count::int8,
+        s.score::float8, s.score_at, s.seeders, s.leechers, s.scrape_nodes, s.scrape_whole, s.scraped_at,
         sum(coalesce(octet_length(f.data), 0) + octet_length(t.name)) over (order by t.info_hash)
             - coalesce(octet_length(f.data), 0) as before
     from (select * from torrents where ",

@@ -26,6 +26,9 @@ const WORDS_MAX: usize = 300_000;
 /// Parts of lists that are read or written by a statement: 300 KB.
 const PARTS: usize = 500;
 
+/// Parts that were written again from which on their old places are given free at once: many turns may follow before the server comes to it.
+const VACUUM_FROM: u64 = 500;
+
 /// Learns the words of the paths of torrents that were stored since the last time. Only one at a time does.
 #[derive(Clone, Copy, Debug)]
 pub struct LearnPathWords {
@@ -129,11 +132,12 @@ impl Session for LearnPathWords {
             // Who was too late for these may be there now.
             learned.goes_on = torrents > 0;
         }
-        if !words.is_empty() {
-            at.add(words).await?;
-        }
+        let replaced = if words.is_empty() { 0 } else { at.add(words).await? };
         at.execute(MOVE, &[&TOK_VER, &place.since, &place.until, &place.after]).await?;
         transaction.commit().await.map_err(|error| session_error(&error))?;
+        if replaced >= VACUUM_FROM {
+            client.batch_execute("vacuum path_words").await.map_err(|error| session_error(&error))?;
+        }
         Ok(learned)
     }
 }
@@ -180,8 +184,8 @@ impl Work<'_> {
         self.transaction.execute(sql, parameters).await.map_err(|error| session_error(&error))
     }
 
-    /// Adds a list, together with those that it is to be merged with.
-    async fn add(&self, words: BTreeSet<String>) -> Result<(), SessionError> {
+    /// Adds a list, together with those that it is to be merged with; how many parts these had.
+    async fn add(&self, words: BTreeSet<String>) -> Result<u64, SessionError> {
         let lists = self.rows("select list, words from path_word_lists order by list desc", &[]).await?;
         let lists = lists
             .iter()
@@ -209,11 +213,11 @@ impl Work<'_> {
         parts.extend(writer.end());
         self.write(new, &mut parts).await?;
         let old: Vec<i32> = old.iter().map(|(list, _)| *list).collect();
-        self.execute("delete from path_words where list = any($1)", &[&old]).await?;
+        let replaced = self.execute("delete from path_words where list = any($1)", &[&old]).await?;
         self.execute("delete from path_word_lists where list = any($1)", &[&old]).await?;
         let words = i64::try_from(writer.words).unwrap_or(i64::MAX);
         self.execute("insert into path_word_lists (list, words) values ($1, $2)", &[&new, &words]).await?;
-        Ok(())
+        Ok(replaced)
     }
 
     /// Sees to it that every source has words, as far as there are any; whether there are.

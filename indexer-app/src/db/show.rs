@@ -149,7 +149,7 @@ impl fmt::Debug for ShownTorrent {
 const SHOW: &str = "
 select t.info_hash, t.v2, t.name, t.name_raw, t.total_size, t.piece_length, t.piece_count, t.private, t.source,
     t.file_count, t.files_whole,
-    t.discovered_by, t.added_at, f.fmt, f.data, coalesce(s.seen_count, 0) as seen_count,
+    t.discovered_by, t.added_at, f.fmt, f.data, coalesce(s.seen_count, 0)::int8 as seen_count,
     coalesce(s.last_seen, t.added_at) as last_seen,
     s.seeders, s.leechers, s.scrape_nodes, s.scrape_whole, s.scraped_at,
     coalesce(s.score * power(2, -greatest(extract(epoch from now() - s.score_at), 0)::float8 / $4), 0) as score

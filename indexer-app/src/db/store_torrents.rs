@@ -111,7 +111,7 @@ const STORE: &str = "
 with given as (
     select * from unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[], $5::int8[], $6::int8[], $7::int4[],
         $8::int4[], $9::boolean[], $10::text[], $11::int2[], $12::tsvector[], $13::int2[], $14::bytea[],
-        $15::int4[], $35::int4[], $19::int2[], $20::int2[], $22::boolean[], $23::timestamptz[], $24::timestamptz[], $25::int8[],
+        $15::int4[], $35::int4[], $19::int2[], $20::int2[], $22::boolean[], $23::timestamptz[], $24::timestamptz[], $25::int4[],
         $26::float8[], $27::timestamptz[], $28::int4[], $29::int4[], $30::int2[], $31::boolean[], $32::timestamptz[], $34::int8[])
     as g (info_hash, v2, name, name_raw, total_size, piece_length, file_count, piece_count, private, source,
         discovered_by, tsv, fmt, data, words_from, words_to, kind, year, files_whole, added_at, last_seen, seen_count, score, score_at,
@@ -134,7 +134,7 @@ with given as (
 ), stats as (
     insert into torrent_stats (info_hash, score, score_at, seen_count, last_seen, seeders, leechers, scrape_nodes,
         scrape_whole, scraped_at, signature)
-    select info_hash, coalesce(score, 0), coalesce(score_at, now()), coalesce(seen_count, 1), coalesce(last_seen, now()),
+    select info_hash, least(coalesce(score, 0), 1e30), coalesce(score_at, now()), coalesce(seen_count, 1), coalesce(last_seen, now()),
         coalesce(seeders, 0), coalesce(leechers, 0), coalesce(scrape_nodes, 0), coalesce(scrape_whole, false), scraped_at,
         signature
     from given on conflict do nothing
@@ -388,7 +388,7 @@ async fn store(client: &Client, batch: &[Ready]) -> Result<Vec<InfoHash>, Sessio
                 .torrent
                 .history
                 .seen_count
-                .map(|seen| i64::try_from(seen).unwrap_or(i64::MAX))),
+                .map(|seen| i32::try_from(seen).unwrap_or(i32::MAX))),
             &column!(|one| one.torrent.history.score.map(|(score, _)| score)),
             &column!(|one| one.torrent.history.score.map(|(_, at)| at)),
             &column!(|one| one.swarm().map(|swarm| int4(swarm.size.seeders))),

@@ -15,7 +15,7 @@ use crate::file_list::File;
 
 /// Rises whenever the same torrent would give other traits, or the same lexemes another [signature](crate::signature): rows that an older version
 /// has classified are to be classified again.
-pub const CLASS_VER: i16 = 2;
+pub const CLASS_VER: i16 = 3;
 
 /// Languages kept of one torrent: more are a list of subtitles.
 const LANGUAGES_MAX: usize = 12;

@@ -199,12 +199,12 @@ mod tests {
     #[test]
     fn the_extensions_with_most_bytes_are_marked() {
         let mut files = vec![file(&["a", "film.MKV"], 900), file(&["film.srt"], 3), file(&["b.srt"], 4)];
-        assert_eq!(extension_marks(&files), [":x:mkv", ":x:srt"]);
+        assert_eq!(extension_marks(&files), [":xmkv", ":xsrt"]);
         files.extend((0..40).map(|number| file(&[&format!("f.x{number}")], 100 - number)));
         let marks = extension_marks(&files);
         assert_eq!(
             (marks.len(), marks[0].as_str(), marks[1].as_str(), marks[15].as_str()),
-            (16, ":x:mkv", ":x:x0", ":x:x14")
+            (16, ":xmkv", ":xx0", ":xx14")
         );
     }
 

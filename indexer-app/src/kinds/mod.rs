@@ -7,15 +7,15 @@
 //!
 //! | mark | |
 //! |---|---|
-//! | `:t:video` | [type](Kind) |
-//! | `:x:mkv` | extension, of up to [`EXTENSIONS_MAX`] that hold most bytes |
-//! | `:y:1999` | year |
-//! | `:s:02`, `:e:05` | season, episode: at least two digits |
-//! | `:r:1080p` | resolution |
-//! | `:c:x265` | codec |
-//! | `:o:bluray` | source (origin) |
-//! | `:g:group` | release group, its words joined |
-//! | `:l:en` | language (ISO 639-1) |
+//! | `:t1` | [type](Kind), by its code |
+//! | `:xmkv` | extension, of up to [`EXTENSIONS_MAX`] that hold most bytes |
+//! | `:y1999` | year |
+//! | `:s02`, `:e05` | season, episode: at least two digits |
+//! | `:r1080p` | resolution |
+//! | `:cx265` | codec |
+//! | `:obluray` | source (origin) |
+//! | `:ggroup` | release group, its words joined |
+//! | `:len` | language (ISO 639-1) |
 
 mod classify;
 mod contents;

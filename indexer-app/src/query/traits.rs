@@ -57,7 +57,10 @@ pub(crate) fn mark(of: Trait, value: &str) -> String {
         Trait::Source => 'o',
         Trait::Group => 'g',
     };
-    format!("{MARK}{letter}{MARK}{value}")
+    match (of, value.parse::<Kind>()) {
+        (Trait::Kind, Ok(kind)) => kinds::kind_mark(kind),
+        _ => format!("{MARK}{letter}{value}"),
+    }
 }
 
 fn kind(text: &str) -> Option<Kind> {
@@ -70,7 +73,7 @@ fn kind(text: &str) -> Option<Kind> {
 
 /// The word behind the letter of a mark.
 fn word_of(mark: &str) -> String {
-    mark.splitn(3, MARK).nth(2).map_or(String::new(), str::to_owned)
+    mark.chars().skip(2).collect()
 }
 
 /// What the classifier makes of the word in a name: `webdl` may be `web-dl` there.

@@ -20,6 +20,9 @@
 //! [signatures](crate::signature) of names in their indexes, so most rows that lack a word are passed over without a look at the table. What no index
 //! helps with is walked too, a window of rows at a time: then a page may hold fewer torrents than asked for and say that there are more.
 //! What matches so much that not all can be ranked is ranked among the most popular, up to 5,000 of them.
+//!
+//! Beginnings of words stand for up to 256 words of paths, and for those that a running indexer has read, some seconds after they were stored; names are
+//! searched for all of them, at once.
 
 mod cursor;
 mod plan;

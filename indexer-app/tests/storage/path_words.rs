@@ -105,7 +105,7 @@ async fn lists_of_words_become_few_and_have_each_word_once() {
             with_files(torrent(number, "x"), &[&path, "shared"])
         });
         test.store(torrents.collect()).await;
-        while learn(&test, 7).await.goes_on {}
+        assert_eq!(learned(&test, 10).await, 10);
     }
     let lists = test.number("select count(*) from path_word_lists").await;
     assert!((1..=10).contains(&lists), "{lists}");

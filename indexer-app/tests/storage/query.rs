@@ -8,7 +8,7 @@ use std::{
 use crate::private_cluster::{TestDatabase, hash, torrent, with_files};
 use indexer_app::{
     db::{LearnWords, NewTorrent, Search},
-    kinds::{classify, extension_marks},
+    kinds::{Kind, classify, extension_marks},
     query::{Expr, Moment, Number, Range, Span, Term, Text, Trait, parse},
     search::{Page, Request, Sort},
 };
@@ -154,7 +154,9 @@ impl Known {
                     Trait::Language => 'l',
                     Trait::Group => 'g',
                 };
-                self.marks.contains(&format!(":{letter}:{value}"))
+                let kind = value.parse::<Kind>().ok().filter(|_| *of == Trait::Kind);
+                let value = kind.map_or_else(|| value.clone(), |kind| kind.code().to_string());
+                self.marks.contains(&format!(":{letter}{value}"))
             }
             Term::Number(of, range) => {
                 let number = match of {

@@ -107,8 +107,8 @@ impl Searching<'_> {
             union all select 'size', case {classes} end, count(*) from sample group by 2
             union all (select 'year', year::text, count(*) from sample where year is not null
                 group by 2 order by 3 desc, 2 limit {VALUES_MAX})
-            union all (select 'ext', substr(mark, 4), count(*) from sample, unnest(tsvector_to_array(tsv)) mark
-                where mark like ':x:%' group by 2 order by 3 desc, 2 limit {VALUES_MAX})",
+            union all (select 'ext', substr(mark, 3), count(*) from sample, unnest(tsvector_to_array(tsv)) mark
+                where mark like ':x%' group by 2 order by 3 desc, 2 limit {VALUES_MAX})",
             left = left.join(" and "),
             classes = classes.join(" "),
         );

@@ -79,17 +79,10 @@ mod tests {
     #[test]
     fn whole_words_and_marks_are_required_and_nothing_else_is() {
         let names = |text| signs(text, Stage::Names);
-        assert_eq!(
-            names("Foo \"bar baz\" type:video -qux new* size:>1"),
-            all(&["foo", "bar", "baz", ":t:video"])
-        );
-        assert_eq!(names("season:2 year:1999"), all(&[":s:02", ":y:1999"]));
+        assert_eq!(names("Foo \"bar baz\" type:video -qux new* size:>1"), all(&["foo", "bar", "baz", ":t1"]));
+        assert_eq!(names("season:2 year:1999"), all(&[":s02", ":y1999"]));
         assert!(names("new* -foo file:bar").is_empty());
-        assert_eq!(
-            signs("foo type:video file:bar", Stage::Paths),
-            all(&[":t:video"]),
-            "words may stand in paths"
-        );
+        assert_eq!(signs("foo type:video file:bar", Stage::Paths), all(&[":t1"]), "words may stand in paths");
     }
 
     #[test]
