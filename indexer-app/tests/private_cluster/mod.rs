@@ -126,6 +126,13 @@ impl TestDatabase {
         self.client().await.query_one("select current_database()", &[]).await.unwrap().get::<_, String>(0)
     }
 
+    /// Where another process finds it.
+    pub async fn url(&self) -> String {
+        let socket = self.shared.options.data_dir.join("socket");
+        let socket = socket.to_str().unwrap().replace('/', "%2F");
+        format!("postgres://indexer@{socket}/{}", self.database_name().await)
+    }
+
     pub async fn client(&self) -> deadpool_postgres::Client {
         self.database.pool.get().await.unwrap()
     }

@@ -10,6 +10,7 @@ mod private_cluster;
 mod backlog;
 mod bans;
 mod cluster;
+mod command;
 mod crash;
 mod distribution;
 mod exchange;
