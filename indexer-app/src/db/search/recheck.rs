@@ -3,6 +3,7 @@
 use crate::{
     file_list,
     query::{Clause, Expr, Lexeme, Term, Text, holds, placed},
+    tokeniser::tokenise,
 };
 
 /// Tokens with their positions.
@@ -21,25 +22,52 @@ pub(super) fn look_into(
 ) -> (bool, Option<String>) {
     let Ok(files) = file_list::unpack(name, fmt, data) else { return (true, None) };
     let wanted = wanted(expr);
-    let mut best: Option<(usize, String)> = None;
-    let mut texts = Texts { name: Vec::new(), paths: Vec::with_capacity(files.len()) };
-    for (path, _) in &files {
-        let path = path.join("/");
-        let tokens = placed(&path);
-        let has = |lexeme: &&Lexeme| tokens.iter().any(|(_, token)| lexeme.is(token));
-        let count = wanted.iter().filter(has).count();
-        if best.as_ref().is_none_or(|(most, _)| count > *most) {
+    let (best, all_are_there) = best(&wanted, name, &files);
+    let holds = (all_are_there && !may_not) || {
+        let paths = files.iter().map(|(path, _)| placed(&path.join("/"))).collect();
+        Texts { name: placed(name), paths }.matches(expr, &mut known.iter().copied())
+    };
+    (holds, best.filter(|_| holds).map(|path| path.join("/")))
+}
+
+/// The first of the paths that have most of the words, and whether all words stand in the name or in paths.
+fn best<'a>(wanted: &[Lexeme], name: &str, files: &'a [file_list::File]) -> (Option<&'a [String]>, bool) {
+    let found = |text: &str| {
+        let mut found = vec![false; wanted.len()];
+        tokenise(text, 0, |token| {
+            for (lexeme, found) in wanted.iter().zip(&mut found) {
+                *found |= lexeme.is(token.text);
+            }
+        });
+        found
+    };
+    let with = |into: &mut Vec<bool>, other: &[bool]| {
+        into.iter_mut().zip(other).for_each(|(into, other)| *into |= other);
+    };
+    let mut all = found(name);
+    let mut best: Option<(usize, &[String])> = None;
+    // Folders repeat from file to file.
+    let (mut folders, mut in_folders) = (&[][..], vec![false; wanted.len()]);
+    for (path, _) in files {
+        let (file, parents) =
+            path.split_last().map_or((None, &[][..]), |(file, parents)| (Some(file), parents));
+        if parents != folders {
+            (folders, in_folders) = (parents, vec![false; wanted.len()]);
+            parents.iter().for_each(|folder| with(&mut in_folders, &found(folder)));
+        }
+        let mut here = in_folders.clone();
+        file.into_iter().for_each(|file| with(&mut here, &found(file)));
+        let count = here.iter().filter(|found| **found).count();
+        if best.is_none_or(|(most, _)| count > most) {
             best = Some((count, path));
         }
-        if count == wanted.len() && !may_not {
-            // None has more, and these are the words themselves.
-            return (true, best.map(|(_, path)| path));
+        with(&mut all, &here);
+        if count == wanted.len() {
+            // None has more.
+            break;
         }
-        texts.paths.push(tokens);
     }
-    texts.name = placed(name);
-    let holds = texts.matches(expr, &mut known.iter().copied());
-    (holds, best.map(|(_, path)| path).filter(|_| holds))
+    (best.map(|(_, path)| path), all.into_iter().all(|found| found))
 }
 
 /// What is asked for and not excluded.
