@@ -239,13 +239,14 @@ fn summary(page: &Page) -> String {
             .as_ref()
             .map_or_else(String::new, |query| format!("; did you mean: {}", bittorrent::display_safe(query)));
         return match page.next {
+            None if page.approximate => format!("nothing matches among those that can be found yet{meant}"),
             None => format!("nothing matches{meant}"),
             Some(_) => format!("nothing matches among those that were looked at{next}"),
         };
     }
     let about = if page.count.exact { "" } else { "about " };
     let order = if page.approximate {
-        "; too many to look at all of them, so some may be missing or out of order"
+        "; not all were looked at, so some may be missing or out of order"
     } else {
         ""
     };

@@ -189,7 +189,8 @@ pub struct Page {
     pub next: Option<Cursor>,
     /// How many there are in all.
     pub count: Count,
-    /// Whether torrents may be missing or out of order because there were too many to look at all of them.
+    /// Whether torrents may be missing or out of order because not all were looked at: they are too many, or their words have not been learned or made
+    /// again yet.
     pub approximate: bool,
     /// What was odd in the query.
     pub notes: Vec<Note>,

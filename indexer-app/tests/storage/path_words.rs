@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use indexer_app::{
     db::{
-        BanAdd, BanApply, BanRule, ExportBatch, HashQuery, LearnPathWords, LearnedPaths, NewTorrent, Search,
-        Show,
+        BanAdd, BanApply, BanRule, ExportBatch, HashQuery, LearnPathWords, LearnedPaths, NewTorrent, Reindex,
+        ReindexBegin, ReindexTurn, Search, Show,
     },
     search::{Page, Request},
     word_hash::word_hash,
@@ -170,4 +170,21 @@ async fn a_file_named_as_its_torrent_needs_no_list() {
     let lists: Vec<bool> = exported.iter().map(|row| row.files.is_some()).collect();
     assert_eq!(lists, [false, true]);
     assert_eq!(names(&test, "file:harbour ext:mkv").await, set(&[&one.name, &larger.name]));
+}
+
+#[tokio::test]
+async fn until_older_torrents_are_made_again_a_page_says_that_some_may_be_missing() {
+    let test = TestDatabase::new().await;
+    test.store(vec![with_files(torrent(1, "one"), &["harbour/a.txt", "b"]), torrent(2, "harbour")]).await;
+    test.execute(
+        "update torrent_files set words = null, tok_ver = tok_ver - 1; update torrents set tok_ver = tok_ver - 1;
+         insert into reindexing (tok_ver, class_ver, finished_at) select min(tok_ver), min(class_ver), now() from torrents",
+    )
+    .await;
+    let before = page(&test, "harbour").await;
+    assert_eq!((before.hits.len(), before.approximate, before.count.exact), (1, true, false));
+    test.run(ReindexBegin::default()).await;
+    while test.run(Reindex { limit: 10, owner: "test".to_owned() }).await != ReindexTurn::Finished {}
+    let after = page(&test, "harbour").await;
+    assert_eq!((after.hits.len(), after.approximate, after.count.exact), (2, false, true));
 }

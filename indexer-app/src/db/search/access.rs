@@ -76,7 +76,7 @@ impl Searching<'_> {
     /// Chooses how the rows of a stage are found.
     pub(super) fn choose(&self, conditions: &Conditions<'_>, estimate: &Estimate, room: usize) -> Access {
         // Of rows that may not match after all, the last one is as likely to be shown as any other: see `may_be_out_of_order`.
-        let signed = self.known.is_signed && !self.signs(conditions).is_empty() && !conditions.is_wider;
+        let signed = self.known.is_current && !self.signs(conditions).is_empty() && !conditions.is_wider;
         let (stats, files) = self.joined(conditions, false);
         let by_seeders = self.order.is(Sort::Seeders);
         let walk = Walk {

@@ -13,6 +13,7 @@ use crate::{
     kinds::{CLASS_VER, Kind},
     query::{Number, Range, Term},
     signature::MISTAKEN,
+    tokeniser::TOK_VER,
 };
 
 /// Rows that a part of a hash is taken to have: enough to be fetched, whatever else is asked for.
@@ -32,8 +33,9 @@ pub(super) struct Known {
     pub(super) visible: f64,
     /// The same of `torrent_stats`.
     pub(super) visible_stats: f64,
-    /// Whether all torrents have signatures. Until those that an older version has stored are made again, nothing is gained by them.
-    pub(super) is_signed: bool,
+    /// Whether all torrents are as this version makes them. Until those that an older one has stored are made again, nothing is gained by signatures, and words
+    /// of paths may be missing.
+    pub(super) is_current: bool,
 }
 
 /// What is known before a page is looked for.
@@ -105,10 +107,11 @@ pub(super) async fn known(clock: &Clock<'_>, timeout: Duration) -> Result<Known,
             set_config('work_mem', '32MB', true), greatest(t.reltuples, 0)::float8 as rows, now() as now,
             t.relallvisible::float8 / greatest(t.relpages, 1) as visible,
             s.relallvisible::float8 / greatest(s.relpages, 1) as visible_stats,
-            coalesce((select class_ver >= {version} and (finished_at is not null or floor_at > '-infinity')
-                from reindexing), true) as is_signed
+            coalesce((select tok_ver >= {words} and class_ver >= {version}
+                and (finished_at is not null or floor_at > '-infinity') from reindexing), true) as is_current
         from pg_class t, pg_class s where t.oid = 'torrents'::regclass and s.oid = 'torrent_stats'::regclass",
         timeout = p.text(&timeout.as_millis().to_string()),
+        words = p.number(TOK_VER.into()),
         version = p.number(CLASS_VER.into()),
     );
     let rows = clock.rows(&sql, &p).await?;
@@ -119,7 +122,7 @@ pub(super) async fn known(clock: &Clock<'_>, timeout: Duration) -> Result<Known,
         now: statement::column(row, "now")?,
         visible: statement::column(row, "visible")?,
         visible_stats: statement::column(row, "visible_stats")?,
-        is_signed: statement::column(row, "is_signed")?,
+        is_current: statement::column(row, "is_current")?,
     })
 }
 

@@ -35,14 +35,19 @@ const SIZES: [(&str, i64); 7] = [
 ];
 
 impl Searching<'_> {
-    /// The facets of what matches by name; of what matches by paths when names give nothing. `total` is how many there are.
+    /// The facets of what matches by name; of what matches by paths when names give nothing. `estimate` is what the page
+    /// was found by, `total` how many there are.
     pub(super) async fn facets(
         &self,
         conditions: &Conditions<'_>,
+        estimate: Option<Estimate>,
         total: Option<u64>,
     ) -> Result<Facets, SessionError> {
-        let estimates = self.estimates(&[conditions]).await?;
-        let Some(estimate) = estimates.first() else { return Ok(Facets::default()) };
+        let estimate = match estimate {
+            Some(estimate) => Some(estimate),
+            None => self.estimates(&[conditions]).await?.pop(),
+        };
+        let Some(estimate) = &estimate else { return Ok(Facets::default()) };
         let total = total.unwrap_or(estimate.hits as u64);
         let way = estimate.ways.iter().find(|way| !matches!(way.group, Group::Seeders(_)));
         let fetched = match way {

@@ -86,9 +86,9 @@ impl Session for Search {
             names: Conditions::of(expr.as_ref(), Stage::Names, as_of, &expansions),
             paths: Conditions::of(expr.as_ref(), Stage::Paths, as_of, &expansions),
         };
-        let mut page = searching.page(cursor).await?;
+        let (mut page, estimates) = searching.page(cursor).await?;
         if facets {
-            page.facets = Some(searching.facets_of(&page).await?);
+            page.facets = Some(searching.facets_of(&page, estimates).await?);
         }
         if page.hits.is_empty() && page.next.is_none() && cursor.is_none() {
             page.did_you_mean = searching.did_you_mean().await?;
@@ -141,6 +141,19 @@ struct Searching<'a> {
     paths: Conditions<'a>,
 }
 
+/// What was estimated of stages, so that it need not be asked again.
+#[derive(Default)]
+struct Estimates {
+    names: Option<Estimate>,
+    paths: Option<Estimate>,
+}
+
+impl Estimates {
+    fn of(&mut self, conditions: &Conditions<'_>) -> &mut Option<Estimate> {
+        if conditions.is_names() { &mut self.names } else { &mut self.paths }
+    }
+}
+
 /// What a stage gave.
 #[derive(Default)]
 struct Found {
@@ -153,11 +166,13 @@ struct Found {
 }
 
 impl Searching<'_> {
-    async fn page(&self, cursor: Option<Cursor>) -> Result<Page, SessionError> {
+    /// A page, and what was estimated of its stages.
+    async fn page(&self, cursor: Option<Cursor>) -> Result<(Page, Estimates), SessionError> {
         if cursor.is_none()
             && let Some(hit) = self.by_hash().await?
         {
-            return Ok(page_of(vec![hit], None, Count { number: 1, exact: true }, false));
+            let page = page_of(vec![hit], None, Count { number: 1, exact: true }, false);
+            return Ok((page, Estimates::default()));
         }
         let as_of_us = microseconds(self.as_of);
         let to = |stage, after| Some(Cursor { stage, as_of_us, after });
@@ -169,6 +184,10 @@ impl Searching<'_> {
             (Stage::Paths, false) => &[],
         };
         let estimates = self.estimates(stages).await?;
+        let mut of_stages = Estimates::default();
+        for (conditions, estimate) in stages.iter().zip(&estimates) {
+            *of_stages.of(conditions) = Some(estimate.clone());
+        }
         let mut stages = stages.iter().zip(&estimates);
         let mut found = Found { exact: true, ..Found::default() };
         if stage == Stage::Names
@@ -199,16 +218,17 @@ impl Searching<'_> {
             }
         }
         let count = Count { number: found.count, exact: found.exact };
-        Ok(page_of(found.hits, next, count, found.approximate))
+        Ok((page_of(found.hits, next, count, found.approximate), of_stages))
     }
 
     /// The facets of what the page is of.
-    async fn facets_of(&self, page: &Page) -> Result<Facets, SessionError> {
-        let by_name = self.facets(&self.names, page.count.exact.then_some(page.count.number)).await?;
+    async fn facets_of(&self, page: &Page, mut estimates: Estimates) -> Result<Facets, SessionError> {
+        let total = page.count.exact.then_some(page.count.number);
+        let by_name = self.facets(&self.names, estimates.names.take(), total).await?;
         if by_name.sampled > 0 || !by_name.exact || !self.has_paths() {
             return Ok(by_name);
         }
-        self.facets(&self.paths, None).await
+        self.facets(&self.paths, estimates.paths.take(), None).await
     }
 
     /// Whether paths can match what names do not: they have the words of the name and more.
@@ -245,19 +265,20 @@ impl Searching<'_> {
     ) -> Result<Found, SessionError> {
         let access = self.choose(conditions, estimate, room);
         let mut found = Found { count: estimate.hits as u64, ..Found::default() };
-        // There may be others for which nobody has looked.
-        found.approximate = !conditions.is_names() && self.expansions.are_partial();
+        // There may be others that cannot be found yet, or that nobody has looked for.
+        found.approximate = conditions.needs_files()
+            && (!self.known.is_current || (!conditions.is_names() && self.expansions.are_partial()));
         let mut positions: Vec<Position> = Vec::new();
         // Some of them may not match: enough for the page come at once, most likely.
         let spare = if conditions.is_wider { WIDER_SPARE } else { 1 };
         let want = room + spare;
         let got = self.get(conditions, access, after, want, room + 1).await?;
         let Got { rows, end, count, approximate } = got;
+        found.approximate |= approximate;
         if let Some(count) = count {
             // Not all that paths gave was looked into.
-            (found.count, found.exact) = (count, !approximate && conditions.is_names());
+            (found.count, found.exact) = (count, !found.approximate && conditions.is_names());
         }
-        found.approximate |= approximate;
         let full = rows.len() == want;
         let mut at = after;
         for row in &rows {
@@ -283,7 +304,7 @@ impl Searching<'_> {
             // What is left out here is on the next page.
             (found.more, found.exact) = (Some(position), false);
             found.approximate = true;
-        } else if after.is_none() && !approximate {
+        } else if after.is_none() && !found.approximate {
             (found.count, found.exact) = (found.hits.len() as u64, true);
         }
         Ok(found)

@@ -103,7 +103,7 @@ impl Searching<'_> {
             names: Conditions::of(Some(expr), Stage::Names, self.as_of, self.expansions),
             paths: Conditions::of(Some(expr), Stage::Paths, self.as_of, self.expansions),
         };
-        Ok(!other.page(None).await?.hits.is_empty())
+        Ok(!other.page(None).await?.0.hits.is_empty())
     }
 }
 
