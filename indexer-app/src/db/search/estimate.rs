@@ -96,25 +96,21 @@ enum About {
     },
 }
 
-/// Sets what holds for the statements of a search, and asks what the database is like.
-///
 /// Rows are fetched by an index or not at all, and joined one by one: there are never many. What is found is kept in memory while it is sorted: a few MB.
+const KNOWN: &str = "
+select set_config('statement_timeout', $1, true), set_config('enable_seqscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+    set_config('work_mem', '32MB', true), greatest(t.reltuples, 0)::float8 as rows, now() as now,
+    t.relallvisible::float8 / greatest(t.relpages, 1) as visible,
+    s.relallvisible::float8 / greatest(s.relpages, 1) as visible_stats,
+    coalesce((select tok_ver >= $2 and class_ver >= $3 and (finished_at is not null or floor_at > '-infinity')
+        from reindexing), true) as is_current
+from pg_class t, pg_class s where t.oid = 'torrents'::regclass and s.oid = 'torrent_stats'::regclass";
+
+/// Sets what holds for the statements of a search, and asks what the database is like.
 pub(super) async fn known(clock: &Clock<'_>, timeout: Duration) -> Result<Known, SessionError> {
-    let mut p = Parameters::default();
-    let sql = format!(
-        "select set_config('statement_timeout', {timeout}, true), set_config('enable_seqscan', 'off', true),
-            set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
-            set_config('work_mem', '32MB', true), greatest(t.reltuples, 0)::float8 as rows, now() as now,
-            t.relallvisible::float8 / greatest(t.relpages, 1) as visible,
-            s.relallvisible::float8 / greatest(s.relpages, 1) as visible_stats,
-            coalesce((select tok_ver >= {words} and class_ver >= {version}
-                and (finished_at is not null or floor_at > '-infinity') from reindexing), true) as is_current
-        from pg_class t, pg_class s where t.oid = 'torrents'::regclass and s.oid = 'torrent_stats'::regclass",
-        timeout = p.text(&timeout.as_millis().to_string()),
-        words = p.number(TOK_VER.into()),
-        version = p.number(CLASS_VER.into()),
-    );
-    let rows = clock.rows(&sql, &p).await?;
+    let timeout = timeout.as_millis().to_string();
+    let rows = clock.rows_of_prepared(KNOWN, &[&timeout, &TOK_VER, &CLASS_VER]).await?;
     let row =
         rows.first().ok_or_else(|| SessionError::Unexpected("there is no table of torrents".to_owned()))?;
     Ok(Known {

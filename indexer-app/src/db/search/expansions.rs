@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tea_runtime::SessionError;
 
-use super::{Clock, parameters::Parameters, statement};
+use super::{Clock, statement};
 use crate::{
     db::path_words::words_in,
     query::{Expr, Term},
@@ -20,6 +20,17 @@ const PREFIXES_MAX: usize = 16;
 
 /// Behind all words that begin alike: the greatest character.
 const GREATEST: char = char::MAX;
+
+/// Of each list the part that a beginning may stand in, and some after it.
+const LOOK_UP: &str = "
+select g.place, r.since is not null as is_read, b.first, b.words
+from unnest($1::text[], $2::text[]) with ordinality as g (low, high, place)
+left join path_words_read r on true left join path_word_lists l on true
+left join lateral (
+    (select first, words from path_words where list = l.list and first <= g.low order by first desc limit 1)
+    union all (select first, words from path_words where list = l.list and first > g.low and first < g.high
+        order by first limit $3)
+) b on true";
 
 /// What beginnings stand for.
 #[derive(Clone, Debug, Default)]
@@ -54,25 +65,11 @@ impl Expansions {
         if prefixes.is_empty() {
             return Ok(expansions);
         }
-        let p = &mut Parameters::default();
-        let bounds = prefixes.iter().map(|prefix| format!("{prefix}{GREATEST}")).collect();
-        let sql = format!(
-            "select g.place, r.since is not null as is_read, b.first, b.words
-             from unnest({lows}, {highs}) with ordinality as g (low, high, place)
-             left join path_words_read r on true left join path_word_lists l on true
-             left join lateral (
-                (select first, words from path_words where list = l.list and first <= g.low
-                    order by first desc limit 1)
-                union all (select first, words from path_words where list = l.list and first > g.low
-                    and first < g.high order by first limit {parts})
-             ) b on true",
-            lows = p.texts(prefixes.clone()),
-            highs = p.texts(bounds),
-            parts = WORDS_MAX / PART_WORDS + 1,
-        );
+        let bounds: Vec<String> = prefixes.iter().map(|prefix| format!("{prefix}{GREATEST}")).collect();
+        let parts = (WORDS_MAX / PART_WORDS + 1) as i64;
         let mut words: Vec<BTreeSet<String>> = vec![BTreeSet::new(); prefixes.len()];
         let mut is_read = false;
-        for row in &clock.rows(&sql, p).await? {
+        for row in &clock.rows_of_prepared(LOOK_UP, &[&prefixes, &bounds, &parts]).await? {
             is_read = statement::column::<Option<bool>>(row, "is_read")?.unwrap_or(false);
             let place = usize::try_from(statement::column::<i64>(row, "place")?).unwrap_or(0);
             let (Some(first), Some(rest)) =

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use deadpool_postgres::{Client, Transaction};
 use tea_runtime::{Session, SessionError};
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 
 use self::{
     access::{End, Got},
@@ -113,6 +113,24 @@ fn instant() -> Instant {
 
 impl Clock<'_> {
     async fn rows(&self, sql: &str, parameters: &Parameters) -> Result<Vec<Row>, SessionError> {
+        self.check().await?;
+        self.transaction.query_typed(sql, &parameters.typed()).await.map_err(|error| session_error(&error))
+    }
+
+    /// The same for a statement that is always the same: it is parsed once for a connection.
+    async fn rows_of_prepared(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, SessionError> {
+        self.check().await?;
+        let failed = |error: tokio_postgres::Error| session_error(&error);
+        let statement = self.transaction.prepare_cached(sql).await.map_err(failed)?;
+        self.transaction.query(&statement, parameters).await.map_err(failed)
+    }
+
+    /// Sees to it that the next statement ends in time.
+    async fn check(&self) -> Result<(), SessionError> {
         let left = self.ends.saturating_duration_since(instant());
         if left.is_zero() {
             let message = "canceling search due to its timeout".to_owned();
@@ -122,7 +140,7 @@ impl Clock<'_> {
             let setting = format!("set local statement_timeout = {}", left.as_millis().max(1));
             self.transaction.batch_execute(&setting).await.map_err(|error| session_error(&error))?;
         }
-        self.transaction.query_typed(sql, &parameters.typed()).await.map_err(|error| session_error(&error))
+        Ok(())
     }
 }
 

@@ -26,10 +26,6 @@ impl Parameters {
         self.push(text.to_owned(), Type::TEXT)
     }
 
-    pub(super) fn texts(&mut self, texts: Vec<String>) -> String {
-        self.push(texts, Type::TEXT_ARRAY)
-    }
-
     pub(super) fn number(&mut self, number: i64) -> String {
         self.push(number, Type::INT8)
     }
