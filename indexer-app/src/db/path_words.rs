@@ -70,14 +70,15 @@ struct Place {
 impl Place {
     fn read(row: &Row) -> Result<Self, SessionError> {
         let now = statement::column(row, "now")?;
-        // Words of older rules are as good as none.
-        if statement::column::<i16>(row, "tok_ver")? < TOK_VER {
+        let since: Option<i64> = statement::column(row, "since")?;
+        // Words of older rules are as good as none; and a database that was restored elsewhere has numbers of transactions that are yet to come.
+        if statement::column::<i16>(row, "tok_ver")? < TOK_VER || since.is_some_and(|since| since > now) {
             return Ok(Self { since: None, until: now, after: Vec::new(), now });
         }
         let after: Vec<u8> = statement::column(row, "after_hash")?;
         // Of those that come next none was read yet: they go as far as they can.
         let until = if after.is_empty() { now } else { statement::column(row, "until")? };
-        Ok(Self { since: statement::column(row, "since")?, until, after, now })
+        Ok(Self { since, until, after, now })
     }
 
     /// The first row always comes, however long its list is; after that rows until the bytes are used up.
