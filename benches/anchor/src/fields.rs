@@ -3,6 +3,7 @@
 use benches::corpus::Item;
 use indexer_app::{
     db::{name_lexemes, path_lexemes},
+    file_list::is_single,
     kinds::classify_and_mark,
     tokeniser::Lexemes,
 };
@@ -63,7 +64,7 @@ impl Fields {
     pub(crate) fn document(&self, item: Item, now: u64) -> TantivyDocument {
         let (_, marks) = classify_and_mark(&item.name, &item.files);
         let mut document = TantivyDocument::new();
-        if let Some(paths) = path_lexemes(&item.name, &item.files) {
+        if let Some(paths) = words_of_paths(&item) {
             document.add_pre_tokenized_text(self.paths, tokens(&paths, String::new()));
         }
         for mark in marks {
@@ -78,6 +79,13 @@ impl Fields {
         document.add_pre_tokenized_text(self.name, tokens(&name_lexemes(&item.name, &[]), item.name));
         document
     }
+}
+
+/// The words of name and paths, unless the name says it all.
+pub(crate) fn words_of_paths(item: &Item) -> Option<Lexemes> {
+    let total_size = item.files.iter().map(|(_, length)| length).sum();
+    let is_single = is_single(&item.name, total_size, &item.files);
+    (!is_single).then(|| path_lexemes(&item.name, &item.files))
 }
 
 /// Lexemes as tokens, once for each of their places. Those of one lexeme ascend, which is all that the index needs.

@@ -137,14 +137,14 @@ fn of_field(usage: &PerFieldSpaceUsage, name: &str) -> u64 {
 mod tests {
     use benches::corpus::{Corpus, Files};
     use indexer_app::{
-        db::{name_lexemes, path_lexemes},
-        kinds::classify_and_mark,
+        db::name_lexemes,
+        kinds::{Kind, classify_and_mark, kind_mark},
         query::{Clause, Expr, Lexeme, Term, parse},
         tokeniser::Lexemes,
     };
 
     use super::*;
-    use crate::{classes::classes, index::make};
+    use crate::{classes::classes, fields::words_of_paths, index::make};
 
     const TORRENTS: u64 = 1_500;
 
@@ -182,7 +182,7 @@ mod tests {
             .map(|number| {
                 let item = corpus.item(number);
                 let (_, marks) = classify_and_mark(&item.name, &item.files);
-                (name_lexemes(&item.name, &marks), path_lexemes(&item.name, &item.files))
+                (name_lexemes(&item.name, &marks), words_of_paths(&item))
             })
             .collect();
         let (mut compared, mut by_paths) = (0, 0);
@@ -199,7 +199,9 @@ mod tests {
                         Expr::Term(Term::Text(text)) => {
                             text.clauses().iter().all(|clause| stands(words, clause, placed))
                         }
-                        Expr::Term(Term::Trait(_, value)) => name.contains(&format!(":t:{value}")),
+                        Expr::Term(Term::Trait(_, value)) => {
+                            name.contains(&kind_mark(value.parse::<Kind>().unwrap()))
+                        }
                         other => panic!("{other}"),
                     })
                 };
