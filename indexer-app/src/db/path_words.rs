@@ -124,6 +124,10 @@ impl Session for LearnPathWords {
         let read = tokio::task::spawn_blocking(move || words_of(&rows)).await;
         let Read { words, torrents, last } =
             read.map_err(|error| SessionError::Unexpected(error.to_string()))??;
+        if torrents == 0 && place.since.is_some() {
+            // Nothing is written while nothing comes.
+            return Ok(LearnedPaths::default());
+        }
         let mut learned = LearnedPaths { torrents, words: words.len() as u64, goes_on: true };
         if let Some(last) = last {
             place.after = last.as_bytes().to_vec();

@@ -57,6 +57,12 @@ const TIDY_EVERY: u64 = 600;
 /// Names whose words are learned at a time: a thousand take about 10 ms of the database's time.
 const LEARNED_MAX: u32 = 1_000;
 
+/// Seconds between two looks for words of new names, which are only asked when a search was in vain.
+const LEARN_EVERY: u64 = 30;
+
+/// Seconds between two looks for words of new paths: so long they are not found by their beginnings.
+const PATHS_LEARN_EVERY: u64 = 5;
+
 /// Torrents whose paths are read at a time: a tenth of a second, in which nothing new is fetched that would wait for it.
 const PATHS_LEARNED_MAX: u32 = 2_000;
 
@@ -225,8 +231,8 @@ impl Program for Indexer {
             wanted: plan.only.clone(),
             names_pending: 0,
             seconds: 0,
-            learning: Learning::default(),
-            learning_paths: Learning::default(),
+            learning: Learning::every(LEARN_EVERY),
+            learning_paths: Learning::every(PATHS_LEARN_EVERY),
             plan,
         };
         if let Some(duration) = model.plan.duration {

@@ -1,22 +1,19 @@
 //! When words of what was stored are learned.
 
-/// Seconds between two looks for something new.
-const EVERY: u64 = 30;
-
 /// A reader that looks every so often, and again after a second while there is more.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Learning {
+    every: u64,
     reads: bool,
     next: u64,
 }
 
-impl Default for Learning {
-    fn default() -> Self {
-        Self { reads: false, next: EVERY }
-    }
-}
-
 impl Learning {
+    /// One that looks after so many seconds.
+    pub(super) fn every(seconds: u64) -> Self {
+        Self { every: seconds, reads: false, next: seconds }
+    }
+
     /// Whether to read now, which is called every second.
     pub(super) fn begin(&mut self, seconds: u64) -> bool {
         let begins = !self.reads && seconds >= self.next;
@@ -27,7 +24,7 @@ impl Learning {
     /// Has read.
     pub(super) fn end(&mut self, seconds: u64, goes_on: bool) {
         self.reads = false;
-        self.next = seconds + if goes_on { 1 } else { EVERY };
+        self.next = seconds + if goes_on { 1 } else { self.every };
     }
 }
 
@@ -37,7 +34,7 @@ mod tests {
 
     #[test]
     fn it_reads_now_and_then_and_goes_on_while_there_is_more() {
-        let mut learning = Learning::default();
+        let mut learning = Learning::every(30);
         assert!(!learning.begin(29));
         assert!(learning.begin(30));
         assert!(!learning.begin(31), "it reads already");
