@@ -69,14 +69,10 @@ select t.info_hash, $1, false from torrent_files f join torrents t using (info_h
 where f.words @> $2 and ($3::int8 is null or t.total_size >= $3) and ($4::int8 is null or t.total_size <= $4)
 on conflict do nothing";
 
-// The first row always comes, however long its list is; after that rows until the bytes are used up.
 const UNSURE: &str = "
-select * from (
-    select d.place, t.name, f.fmt, f.data,
-        sum(octet_length(f.data)) over (order by d.place) - octet_length(f.data) as before
-    from (select * from ban_doomed where not is_sure and place > $1 order by place limit $2) d
-    join torrents t using (info_hash) join torrent_files f using (info_hash)
-) r where before <= $3 order by place";
+select d.place, t.name, f.fmt, f.data, octet_length(f.data) as bytes
+from (select * from ban_doomed where not is_sure and place > $1 order by place limit $2) d
+join torrents t using (info_hash) join torrent_files f using (info_hash)";
 
 const BY_SIZE: &str = "
 insert into ban_doomed (info_hash, rule)
@@ -162,8 +158,9 @@ select info_hash, name, total_size from ban_doomed join torrents using (info_has
 /// Takes out those that only have words of the same numbers, or lists that cannot be read.
 async fn leave_unlike(client: &Client, rule: &BanRule) -> Result<(), SessionError> {
     let mut after = 0_i64;
+    let unsure = statement::within_bytes(UNSURE, "place", "$3");
     loop {
-        let rows = client.query(UNSURE, &[&after, &BATCH, &BYTES_MAX]).await;
+        let rows = client.query(&unsure, &[&after, &BATCH, &BYTES_MAX]).await;
         let rows = rows.map_err(|error| super::session_error(&error))?;
         let Some(last) = rows.last() else { break };
         after = statement::column(last, "place")?;
@@ -184,7 +181,7 @@ fn unlike(rows: &[tokio_postgres::Row], rule: &BanRule) -> Result<Vec<i64>, Sess
         let name: &str = statement::column(row, "name")?;
         let (fmt, data) = (statement::column(row, "fmt")?, statement::column(row, "data")?);
         let files = file_list::unpack(name, fmt, data);
-        if !files.is_ok_and(|files| rule.has_words_of(&path_lexemes(name, &files))) {
+        if !files.is_ok_and(|files| rule.has_words_of(&path_lexemes(name, &files), None)) {
             unlike.push(statement::column(row, "place")?);
         }
     }

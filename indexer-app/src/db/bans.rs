@@ -108,10 +108,7 @@ impl BanRule {
     pub(super) fn holds(&self, name: &Lexemes, paths: Option<&Lexemes>, total_size: u64) -> bool {
         self.size_min.is_none_or(|min| total_size >= min)
             && self.size_max.is_none_or(|max| total_size <= max)
-            && self
-                .lexemes
-                .iter()
-                .all(|word| name.contains(word) || paths.is_some_and(|paths| paths.contains(word)))
+            && self.has_words_of(name, paths)
     }
 
     /// Its words as a `tsquery`; `None` when it has none.
@@ -126,9 +123,10 @@ impl BanRule {
         self.lexemes.iter().map(|word| word_hash(word)).collect()
     }
 
-    /// Whether these have all of its words.
-    pub(super) fn has_words_of(&self, lexemes: &Lexemes) -> bool {
-        self.lexemes.iter().all(|word| lexemes.contains(word))
+    /// Whether all of its words are among those of the name and those of name and paths.
+    pub(super) fn has_words_of(&self, name: &Lexemes, paths: Option<&Lexemes>) -> bool {
+        let has = |word: &String| name.contains(word) || paths.is_some_and(|paths| paths.contains(word));
+        self.lexemes.iter().all(has)
     }
 
     /// Its range of sizes as the database counts them.

@@ -153,29 +153,21 @@ impl fmt::Debug for ExportRow {
     }
 }
 
-// The first row always comes, however long it is; after that rows until the bytes are used up.
-macro_rules! batch {
-    ($which:literal) => {
-        concat!(
-            "
-select * from (
-    select t.info_hash, t.v2, t.name, t.name_raw, t.total_size, t.file_count, t.files_whole, t.piece_length,
-        t.piece_count, t.private, t.source, t.discovered_by, t.added_at, f.fmt, f.data, s.last_seen, s.seen_count::int8,
-        s.score::float8, s.score_at, s.seeders, s.leechers, s.scrape_nodes, s.scrape_whole, s.scraped_at,
-        sum(coalesce(octet_length(f.data), 0) + octet_length(t.name)) over (order by t.info_hash)
-            - coalesce(octet_length(f.data), 0) as before
-    from (select * from torrents where ",
-            $which,
-            ") t
-    left join torrent_files f using (info_hash)
-    left join torrent_stats s using (info_hash)
-) b where before <= $2 order by info_hash"
-        )
-    };
+fn batch(which: &str) -> String {
+    let query = format!(
+        "select t.info_hash, t.v2, t.name, t.name_raw, t.total_size, t.file_count, t.files_whole, t.piece_length,
+            t.piece_count, t.private, t.source, t.discovered_by, t.added_at, f.fmt, f.data, s.last_seen,
+            s.seen_count::int8, s.score::float8, s.score_at, s.seeders, s.leechers, s.scrape_nodes, s.scrape_whole,
+            s.scraped_at, coalesce(octet_length(f.data), 0) + octet_length(t.name) as bytes
+        from (select * from torrents where {which}) t
+        left join torrent_files f using (info_hash)
+        left join torrent_stats s using (info_hash)"
+    );
+    statement::within_bytes(&query, "info_hash", "$2")
 }
 
-const AFTER: &str = batch!("info_hash > $1 order by info_hash limit $3");
-const OF_KEYS: &str = batch!("info_hash = any($1)");
+const AFTER: &str = "info_hash > $1 order by info_hash limit $3";
+const OF_KEYS: &str = "info_hash = any($1)";
 
 impl Session for ExportBatch {
     type Client = Client;
@@ -187,11 +179,12 @@ impl Session for ExportBatch {
         let rows = match &self {
             Self::After { key, limit } => {
                 let after = key.as_ref().map_or(&[][..], |key| key.as_bytes().as_slice());
-                statement::rows(client, AFTER, &[&after, &BATCH_BYTES_MAX, &i64::from(*limit)]).await?
+                statement::rows(client, &batch(AFTER), &[&after, &BATCH_BYTES_MAX, &i64::from(*limit)])
+                    .await?
             }
             Self::Keys(keys) => {
                 let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes().as_slice()).collect();
-                statement::rows(client, OF_KEYS, &[&keys, &BATCH_BYTES_MAX]).await?
+                statement::rows(client, &batch(OF_KEYS), &[&keys, &BATCH_BYTES_MAX]).await?
             }
         };
         rows.iter()

@@ -81,24 +81,20 @@ impl Place {
         Ok(Self { since, until, after, now })
     }
 
-    /// The first row always comes, however long its list is; after that rows until the bytes are used up.
     fn sql(&self) -> String {
         let which = match self.since {
             None => "true".to_owned(),
             Some(since) => format!("stored_in >= {since} and stored_in < {}", self.until),
         };
-        format!(
-            "select * from (
-                select t.info_hash, t.name, f.fmt, f.data, count(*) over () as looked,
-                    sum(coalesce(octet_length(f.data), 0)) over (order by t.info_hash)
-                        - coalesce(octet_length(f.data), 0) as before
-                from (
-                    select info_hash, name from torrents where info_hash > $1 and {which}
-                    order by info_hash limit $2
-                ) t
-                left join torrent_files f using (info_hash)
-            ) r where before <= $3 order by info_hash"
-        )
+        let query = format!(
+            "select t.info_hash, t.name, f.fmt, f.data, count(*) over () as looked,
+                coalesce(octet_length(f.data), 0) as bytes
+            from (
+                select info_hash, name from torrents where info_hash > $1 and {which} order by info_hash limit $2
+            ) t
+            left join torrent_files f using (info_hash)"
+        );
+        statement::within_bytes(&query, "info_hash", "$3")
     }
 
     /// Behind the last of them.

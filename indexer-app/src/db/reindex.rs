@@ -17,6 +17,7 @@ use tokio_postgres::Row;
 use super::{
     TsVector,
     lexemes::{name_lexemes, path_lexemes},
+    show::files,
     statement,
     store_torrents::Slices,
 };
@@ -195,15 +196,12 @@ where added_at <= (select after_at from reindexing) and added_at >= (select floo
   and (added_at < (select after_at from reindexing) or info_hash > (select after_hash from reindexing))
 order by added_at desc, info_hash limit $3";
 
-// The first row always comes, however long its list is; after that rows until the bytes are used up.
 const READ: &str = "
-select * from (
-    select w.place, t.info_hash, t.name, t.total_size, t.files_whole, t.tok_ver, t.class_ver, f.fmt, f.data, f.tok_ver as paths_ver,
-        sum(coalesce(octet_length(f.data), 0)) over (order by w.place) - coalesce(octet_length(f.data), 0) as before
-    from unnest($1::bytea[]) with ordinality as w (info_hash, place)
-    join torrents t using (info_hash)
-    left join torrent_files f using (info_hash)
-) r where before <= $2 order by place";
+select w.place, t.info_hash, t.name, t.total_size, t.files_whole, t.tok_ver, t.class_ver, f.fmt, f.data, f.tok_ver as paths_ver,
+    coalesce(octet_length(f.data), 0) as bytes
+from unnest($1::bytea[]) with ordinality as w (info_hash, place)
+join torrents t using (info_hash)
+left join torrent_files f using (info_hash)";
 
 // Rows that somebody has changed or made again meanwhile are left as they are.
 const WRITE: &str = "
@@ -278,7 +276,8 @@ impl Session for Reindex {
         let read = if keys.is_empty() {
             Vec::new()
         } else {
-            statement::rows(client, READ, &[&keys, &BYTES_MAX]).await?
+            statement::rows(client, &statement::within_bytes(READ, "place", "$2"), &[&keys, &BYTES_MAX])
+                .await?
         };
         // Looked at are all rows up to the first one that was left for the next turn: for its bytes, or for its number.
         let next = match read.last() {
@@ -314,21 +313,11 @@ fn again(row: &Row, every: bool) -> Result<Again, SessionError> {
     let name = statement::column::<&str>(row, "name")?;
     let total_size = statement::count(row, "total_size")?;
     let is_whole: bool = statement::column(row, "files_whole")?;
-    let files = match statement::column::<Option<i16>>(row, "fmt")? {
-        Some(fmt) => file_list::unpack(name, fmt, statement::column(row, "data")?).ok(),
-        None => None,
-    };
-    let single = [file_list::single(name, total_size)];
-    let known: &[file_list::File] = match (&files, statement::column::<Option<i16>>(row, "fmt")?) {
-        (Some(files), _) => files,
-        (None, None) => &single,
-        (None, Some(_)) => &[],
-    };
-    let (traits, marks) = kinds::classify_and_mark(name, known);
-    let is_single = |files: &[file_list::File]| is_whole && file_list::is_single(name, total_size, files);
-    let list = match &files {
-        Some(files) if is_single(files) => List::Needless,
-        Some(files) if every || statement::column::<Option<i16>>(row, "paths_ver")? != Some(TOK_VER) => {
+    let files = files(row)?.ok();
+    let (traits, marks) = kinds::classify_and_mark(name, files.as_deref().unwrap_or(&[]));
+    let list = match (statement::column::<Option<i16>>(row, "paths_ver")?, &files) {
+        (Some(_), Some(files)) if is_whole && file_list::is_single(name, total_size, files) => List::Needless,
+        (Some(version), Some(files)) if every || version != TOK_VER => {
             List::Words(path_lexemes(name, files).hashes())
         }
         _ => List::Stays,

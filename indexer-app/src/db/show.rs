@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 
 use super::{Discovery, Hashes, ObservedSwarm, scrapes, statement};
 use crate::{
-    file_list::{self, File},
+    file_list::{self, File, UnpackError},
     kinds::{Kind, Traits, classify, classify_name},
 };
 
@@ -185,13 +185,7 @@ fn shown(row: &Row) -> Result<ShownTorrent, SessionError> {
     let number = |name| -> Result<u32, SessionError> {
         Ok(u32::try_from(statement::column::<i32>(row, name)?).unwrap_or(0))
     };
-    let files = match statement::column::<Option<i16>>(row, "fmt")? {
-        Some(fmt) => file_list::unpack(statement::column(row, "name")?, fmt, statement::column(row, "data")?)
-            .map_err(|error| SessionError::Unexpected(error.to_string()))?,
-        None => {
-            vec![file_list::single(statement::column(row, "name")?, statement::count(row, "total_size")?)]
-        }
-    };
+    let files = files(row)?.map_err(|error| SessionError::Unexpected(error.to_string()))?;
     Ok(ShownTorrent {
         hashes: hashes(row)?,
         name: statement::column(row, "name")?,
@@ -211,6 +205,15 @@ fn shown(row: &Row) -> Result<ShownTorrent, SessionError> {
         seen_count: statement::count(row, "seen_count")?,
         last_seen: statement::column(row, "last_seen")?,
         swarm: scrapes::observed(row)?,
+    })
+}
+
+/// The files of a row that has `name` and `total_size`, and of `torrent_files`, which may not be there, `fmt` and `data`.
+pub(super) fn files(row: &Row) -> Result<Result<Vec<File>, UnpackError>, SessionError> {
+    let name = statement::column(row, "name")?;
+    Ok(match statement::column::<Option<i16>>(row, "fmt")? {
+        Some(fmt) => file_list::unpack(name, fmt, statement::column(row, "data")?),
+        None => Ok(vec![file_list::single(name, statement::count(row, "total_size")?)]),
     })
 }
 

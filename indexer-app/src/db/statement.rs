@@ -61,6 +61,15 @@ pub(super) async fn execute(
     }
 }
 
+/// The rows of a query as long as their `bytes` together are within a bound, a parameter; the first one always comes, however many it has.
+pub(super) fn within_bytes(query: &str, by: &str, bytes_max: &str) -> String {
+    format!(
+        "select * from (
+            select q.*, sum(q.bytes) over (order by q.{by}) - q.bytes as before from ({query}) q
+        ) r where before <= {bytes_max} order by {by}"
+    )
+}
+
 /// Reads a column, or says that the answer is not what it should be.
 pub(super) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
     row: &'a Row,
