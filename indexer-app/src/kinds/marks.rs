@@ -4,13 +4,13 @@ use super::Kind;
 use crate::tokeniser::tokenise;
 
 /// What every mark begins with, and no word can.
-pub const MARK: char = ':';
+const MARK: char = ':';
 
 /// Bytes of a group or an extension in a mark; nobody types more.
 const WORD_BYTES_MAX: usize = 64;
 
 /// A mark of one field. Each is in the rows of many torrents, so there is nothing in it that need not be.
-pub(super) fn of(field: char, word: &str) -> String {
+pub(crate) fn of(field: char, word: &str) -> String {
     let word = &word[..word.floor_char_boundary(WORD_BYTES_MAX)];
     format!("{MARK}{field}{word}")
 }

@@ -33,5 +33,6 @@ mod years;
 pub use classify::{CLASS_VER, classify, classify_and_mark, classify_name};
 pub use extensions::{EXTENSIONS_MAX, extension_marks};
 pub use kind::Kind;
-pub use marks::{MARK, episode_mark, extension_mark, group_mark, kind_mark, season_mark, year_mark};
+pub(crate) use marks::of as mark;
+pub use marks::{episode_mark, extension_mark, group_mark, kind_mark, season_mark, year_mark};
 pub use traits::Traits;

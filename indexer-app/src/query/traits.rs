@@ -1,7 +1,7 @@
 //! Values of the fields that say what a torrent is, and the marks that they are looked for by.
 
 use super::Trait;
-use crate::kinds::{self, Kind, MARK};
+use crate::kinds::{self, Kind};
 
 /// Other words for types, without an `s` at their end.
 const KINDS: [(&str, Kind); 12] = [
@@ -48,8 +48,8 @@ pub(super) fn value(of: Trait, text: &str) -> Option<String> {
 
 /// The lexeme that stands for it in the index.
 pub(crate) fn mark(of: Trait, value: &str) -> String {
-    let letter = match of {
-        Trait::Kind => 't',
+    let field = match of {
+        Trait::Kind => return value.parse().map_or_else(|_| kinds::mark('t', value), kinds::kind_mark),
         Trait::Extension => 'x',
         Trait::Language => 'l',
         Trait::Resolution => 'r',
@@ -57,10 +57,7 @@ pub(crate) fn mark(of: Trait, value: &str) -> String {
         Trait::Source => 'o',
         Trait::Group => 'g',
     };
-    match (of, value.parse::<Kind>()) {
-        (Trait::Kind, Ok(kind)) => kinds::kind_mark(kind),
-        _ => format!("{MARK}{letter}{value}"),
-    }
+    kinds::mark(field, value)
 }
 
 fn kind(text: &str) -> Option<Kind> {

@@ -26,7 +26,7 @@ use crate::{
 pub(super) struct Conditions<'a> {
     stage: Stage,
     /// What beginnings of words stand for in paths.
-    expansions: &'a Expansions,
+    pub(super) expansions: &'a Expansions,
     /// There is a condition on paths.
     pub(super) has_file_terms: bool,
     as_of: SystemTime,

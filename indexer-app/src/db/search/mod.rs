@@ -82,7 +82,6 @@ impl Session for Search {
             ranked,
             limit: limit.clamp(1, PAGE_MAX) as usize,
             as_of,
-            expansions: &expansions,
             names: Conditions::of(expr.as_ref(), Stage::Names, as_of, &expansions),
             paths: Conditions::of(expr.as_ref(), Stage::Paths, as_of, &expansions),
         };
@@ -154,7 +153,6 @@ struct Searching<'a> {
     ranked: Option<String>,
     limit: usize,
     as_of: SystemTime,
-    expansions: &'a Expansions,
     names: Conditions<'a>,
     paths: Conditions<'a>,
 }
@@ -201,26 +199,22 @@ impl Searching<'_> {
             (Stage::Paths, true) => &[&self.paths],
             (Stage::Paths, false) => &[],
         };
-        let estimates = self.estimates(stages).await?;
-        let mut of_stages = Estimates::default();
-        for (conditions, estimate) in stages.iter().zip(&estimates) {
-            *of_stages.of(conditions) = Some(estimate.clone());
+        let mut estimates = Estimates::default();
+        for (conditions, estimate) in stages.iter().zip(self.estimates(stages).await?) {
+            *estimates.of(conditions) = Some(estimate);
         }
-        let mut stages = stages.iter().zip(&estimates);
         let mut found = Found { exact: true, ..Found::default() };
-        if stage == Stage::Names
-            && let Some((names, estimate)) = stages.next()
-        {
-            found = self.stage(names, estimate, after, self.limit).await?;
+        if let Some(estimate) = &estimates.names {
+            found = self.stage(&self.names, estimate, after, self.limit).await?;
         }
         let mut next = None;
         if found.more.is_some() {
             next = to(Stage::Names, found.more);
-        } else if let Some((conditions, estimate)) = stages.next() {
+        } else if let Some(estimate) = &estimates.paths {
             // A page that names have just filled is followed by one of paths, if there are any.
             let room = self.limit - found.hits.len();
             let after = after.filter(|_| stage == Stage::Paths);
-            let paths = self.stage(conditions, estimate, after, room.max(1)).await?;
+            let paths = self.stage(&self.paths, estimate, after, room.max(1)).await?;
             found.count += paths.count;
             found.exact &= paths.exact;
             found.approximate |= paths.approximate;
@@ -236,7 +230,7 @@ impl Searching<'_> {
             }
         }
         let count = Count { number: found.count, exact: found.exact };
-        Ok((page_of(found.hits, next, count, found.approximate), of_stages))
+        Ok((page_of(found.hits, next, count, found.approximate), estimates))
     }
 
     /// The facets of what the page is of.
@@ -285,7 +279,7 @@ impl Searching<'_> {
         let mut found = Found { count: estimate.hits as u64, ..Found::default() };
         // There may be others that cannot be found yet, or that nobody has looked for.
         found.approximate = conditions.needs_files()
-            && (!self.known.is_current || (!conditions.is_names() && self.expansions.are_partial()));
+            && (!self.known.is_current || (!conditions.is_names() && conditions.expansions.are_partial()));
         let mut positions: Vec<Position> = Vec::new();
         // Some of them may not match: enough for the page come at once, most likely.
         let spare = if conditions.is_wider { WIDER_SPARE } else { 1 };

@@ -99,9 +99,8 @@ impl Searching<'_> {
             limit: 1,
             as_of: self.as_of,
             // What is tried has other words, and the same beginnings.
-            expansions: self.expansions,
-            names: Conditions::of(Some(expr), Stage::Names, self.as_of, self.expansions),
-            paths: Conditions::of(Some(expr), Stage::Paths, self.as_of, self.expansions),
+            names: Conditions::of(Some(expr), Stage::Names, self.as_of, self.names.expansions),
+            paths: Conditions::of(Some(expr), Stage::Paths, self.as_of, self.paths.expansions),
         };
         Ok(!other.page(None).await?.0.hits.is_empty())
     }
